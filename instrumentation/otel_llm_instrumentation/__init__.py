@@ -1,0 +1,1 @@
+"""Client and dialect plugins, and the operations that provider SDKs run."""

@@ -1,0 +1,1 @@
+"""HTTP client plugins: each wraps the one method through which a library sends."""

@@ -1,0 +1,1 @@
+"""Dialect plugins: how each wire format spells model, tokens and messages."""

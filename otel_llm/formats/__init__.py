@@ -1,0 +1,1 @@
+"""`Event` to bytes: the projections that sinks send."""

@@ -1,0 +1,1 @@
+"""`Call` and `Cost` to span, metrics and `Event`."""
