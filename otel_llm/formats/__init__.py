@@ -1,1 +1,5 @@
-"""`Event` to bytes: the projections that sinks send."""
+"""Formats: an event as bytes, in the shape a sink's reader expects."""
+
+from otel_llm.formats.format import FORMATS, Format, find
+
+__all__ = ["FORMATS", "Format", "find"]
