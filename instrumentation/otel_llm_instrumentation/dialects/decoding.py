@@ -26,7 +26,7 @@ class Tolerant(Generic[T]):
         self._kind = kind
         self.strict = msgspec.json.Decoder(kind).decode
 
-    def decode(self, data: bytes) -> T:
+    def decode(self, data: bytes | Raw) -> T:
         """
         Read one JSON object; raises `msgspec.DecodeError` when the bytes are something else.
         """
@@ -36,7 +36,7 @@ class Tolerant(Generic[T]):
             mended: T = _mend(data, self._kind)
             return mended
 
-    def attempt(self, data: bytes) -> T | None:
+    def attempt(self, data: bytes | Raw) -> T | None:
         """
         Read one JSON object; give None when the bytes are something else.
         """

@@ -2,7 +2,6 @@
 OpenAI chat completions, the format that most other providers speak too.
 """
 
-import re
 from decimal import Decimal
 from typing import ClassVar, Final
 
@@ -11,11 +10,10 @@ from msgspec import Raw, Struct
 from otel_llm.call import Content, Parameters
 from otel_llm.capture.dialect import CONTENT, DONE, NOTHING, Dialect, Request, Response, Route, StreamReader
 from otel_llm_instrumentation.dialects.decoding import UNREADABLE, Tolerant
-from otel_llm_instrumentation.dialects.openai_request import Format, Reasoning, output_type, strings, unless
+from otel_llm_instrumentation.dialects.openai_request import Format, Reasoning, deployment, output_type, strings, unless
 from otel_llm_instrumentation.dialects.openai_usage import OpenAIUsage
 from otel_llm_instrumentation.dialects.provider_error import read_error
 
-_DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)/")
 _END: Final = b"[DONE]"
 
 
@@ -202,14 +200,6 @@ class ChatStream(StreamReader):
             return DONE
         frame = _frame.attempt(data)
         return NOTHING if frame is None else frame
-
-
-def deployment(path: str) -> str | None:
-    """
-    Give the deployment that an Azure path names.
-    """
-    found = _DEPLOYMENT.search(path)
-    return found and found[1]
 
 
 def _parameters(ask: _Ask) -> Parameters:

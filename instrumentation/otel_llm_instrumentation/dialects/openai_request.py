@@ -2,11 +2,13 @@
 Request fields that OpenAI's formats have in common.
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from msgspec import Struct
 
-_JSON_FORMATS = frozenset({"json_object", "json_schema"})
+_DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)/")
+_JSON_FORMATS: Final = frozenset({"json_object", "json_schema"})
 
 
 class Format(Struct):
@@ -51,3 +53,11 @@ def unless(default: object, value: Any) -> Any:
     Give what was asked for; None when that is what happens anyway.
     """
     return None if value == default else value
+
+
+def deployment(path: str) -> str | None:
+    """
+    Give the deployment that an Azure path names, in place of a model.
+    """
+    found = _DEPLOYMENT.search(path)
+    return found and found[1]

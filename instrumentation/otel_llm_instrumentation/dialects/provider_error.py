@@ -2,7 +2,7 @@
 How providers spell what went wrong: `{"error": {...}}`, `{"error": "text"}`, `{"detail": ...}` or bare fields.
 """
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from otel_llm.capture.dialect import Response
 from otel_llm_instrumentation.dialects.decoding import Tolerant
@@ -27,7 +27,7 @@ class _Body(_Fault):
 _body = Tolerant(_Body)
 
 
-def read_error(body: bytes, response: Response) -> None:
+def read_error(body: bytes | Raw, response: Response) -> None:
     """
     Note the provider's code and words; a body that is not a JSON object tells nothing.
     """
