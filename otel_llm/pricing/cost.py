@@ -13,8 +13,8 @@ class Cost(Struct, frozen=True):
     """
     The price of one call in US dollars, or the reason why it is not known.
 
-    `total` is the sum of the parts after the discount; `unit_prices` holds what was multiplied, in USD per unit
-    (per token, per search, per request), so that anybody can redo the arithmetic.
+    `total` is the sum of the parts, each after the discount; `unit_prices` holds what was multiplied, in USD per unit
+    (per token, per search, per request) before the discount, so that anybody can redo the arithmetic.
     """
 
     total: Decimal | None
@@ -34,6 +34,8 @@ class Cost(Struct, frozen=True):
     """Searches and other work on the provider's side."""
     requests: Decimal | None = None
     """A price per request."""
+    embedding: Decimal | None = None
+    """The look-up in a semantic response cache."""
     discount: Decimal | None = None
     """What the discount took off, a positive amount."""
     discount_factor: Decimal | None = None
