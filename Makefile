@@ -1,0 +1,55 @@
+# make demo            an unmodified application, observed: against a provider on this machine
+# make demo LIVE=1     the same against the real ones, with OPENAI_API_KEY or ANTHROPIC_API_KEY set
+# make test            what runs in seconds; make test FULL=1 runs everything
+# make lint types      ruff and the import contracts; mypy
+# make clean           removes what tools leave behind, but not the virtual environment
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+ifdef UV
+MAKE_VENV := uv venv --python '>=3.11' $(VENV)
+INSTALL := uv pip install --python $(BIN)/python
+else
+MAKE_VENV := $(PYTHON) -m venv $(VENV)
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+endif
+
+.PHONY: demo test lint types clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/python examples/demo/run.py $(if $(LIVE),--live)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest $(if $(FULL),,-m "not slow and not server")
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo 'Installing otel-llm and two provider SDKs into $(VENV), once ...'
+	$(INSTALL) -e '.[all]' 'anthropic>=2' 'openai>=3'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo 'Installing otel-llm and its tools into $(VENV), once ...'
+	$(if $(UV),,$(INSTALL) --upgrade 'pip>=25.1')
+	$(INSTALL) -e '.[all]' --group dev
+	@touch $@
+
+$(BIN)/python:
+	@test -n '$(UV)$(PYTHON)' || { echo 'otel-llm needs Python 3.11 or newer, or uv.' >&2; exit 1; }
+	@echo 'Making $(VENV) ...'
+	@$(MAKE_VENV) || { rm -rf $(VENV); echo 'On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }

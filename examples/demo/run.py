@@ -1,0 +1,78 @@
+"""
+Runs the demo: the application under `opentelemetry-instrument`, then what was recorded of its calls.
+
+The provider is a server on this machine, or with `--live` the real one.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from otel_llm.testing import ProviderServer, Reply
+
+APP = Path(__file__).with_name("app.py")
+SCRIPTS = Path(sys.executable).parent
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+UNHURRIED = Reply(first_byte_delay=0.12, chunk_delay=0.01)
+
+
+def main(*options: str) -> int:
+    """
+    Run the application and show its calls; gives the exit code.
+    """
+    live = "--live" in options
+    if live and not any(map(os.environ.get, KEYS)):
+        print(f"A live demo needs one of {' and '.join(KEYS)} in the environment.", file=sys.stderr)
+        return 2
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otel-llm-demo-")))
+        provider = {} if live else stack.enter_context(_local_provider()).environment
+        return _show({**os.environ, **provider, **_recording(folder)})
+
+
+def _local_provider() -> ProviderServer:
+    server = ProviderServer(default=UNHURRIED)
+    busy, denied = Reply.rate_limited(retry_after=0.2), Reply(status=401)
+    server.queue("/chat/completions", busy, containing=b"at a busy hour")
+    server.queue("/chat/completions", busy, busy, busy, containing=b"beyond the quota")
+    server.queue("/chat/completions", denied, containing=b"a mistyped key")
+    return server
+
+
+def _recording(folder: Path) -> Mapping[str, str]:
+    return {
+        "OTEL_SERVICE_NAME": "weather",
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_LLM_SINKS": "sqlite",
+        "OTEL_LLM_SQLITE_PATH": str(folder / "calls.db"),
+        "OTEL_LLM_JOURNAL_DIR": str(folder / "journal"),
+    }
+
+
+def _show(environment: Mapping[str, str]) -> int:
+    _title("opentelemetry-instrument python examples/demo/app.py")
+    code = _run(environment, "opentelemetry-instrument", sys.executable, str(APP))
+    _title("otel-llm tail")
+    code = code or _run(environment, "otel-llm", "tail", "--lines", "100")
+    _title("otel-llm report")
+    return code or _run(environment, "otel-llm", "report")
+
+
+def _run(environment: Mapping[str, str], program: str, *arguments: str) -> int:
+    command = [SCRIPTS / program, *arguments]
+    return subprocess.run(command, env=dict(environment), check=False).returncode  # noqa: S603 - our own programs
+
+
+def _title(words: str) -> None:
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{bold}$ {words}{plain}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
