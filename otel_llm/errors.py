@@ -6,7 +6,8 @@ OtelLLMError
 ├── UnknownPlugin     a sink, client or dialect name that no installed package provides
 ├── MissingExtra      a plugin is installed but the client library it drives is not
 ├── JournalError      the journal cannot be written or read
-└── PriceError        a price table that cannot be read
+├── PriceError        a price table that cannot be read
+└── StoreError        a usage store that is missing or cannot be read
 """
 
 from collections.abc import Sequence
@@ -61,3 +62,7 @@ class JournalError(OtelLLMError):
 
 class PriceError(OtelLLMError):
     """A price table cannot be read."""
+
+
+class StoreError(OtelLLMError):
+    """A usage store is missing or cannot be read."""
