@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from otel_llm.call import Usage
 from otel_llm.pricing.cost import Cost, CostSource
-from otel_llm.pricing.units import BY_NAME, Unit, innermost_first
+from otel_llm.pricing.units import BY_NAME, UNITS, Unit, innermost_first
 
 EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
 """Wide enough that no product or sum of a call is ever rounded."""
@@ -140,13 +140,13 @@ class Rates:
 
     def counts(self, usage: Usage) -> list[tuple[Unit, int]]:
         """
-        Give how many of each unit are charged at its own price; the outermost first.
+        Give how many of each unit are charged at its own price.
         """
         left: list[int] = []
         for count, term in zip(self._read(usage), self._terms, strict=True):
             left.append((count or 0) - sum(left[position] for position in term.inside))
         once = [] if self._request is None else [(BY_NAME["request"], 1)]
-        return sorted([*zip(self._units, left, strict=True), *once], key=lambda pair: len(pair[0].kind))
+        return sorted([*zip(self._units, left, strict=True), *once], key=lambda pair: UNITS.index(pair[0]))
 
     def _term(self, position: int, unit: Unit) -> _Term:
         inside = tuple(i for i, other in enumerate(self._units[:position]) if unit.kind < other.kind)

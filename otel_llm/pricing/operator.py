@@ -15,12 +15,13 @@ from typing import Final
 
 from otel_llm.errors import Problem
 from otel_llm.pricing.card import EXACT, Band, RateCard
-from otel_llm.pricing.providers import KNOWN, canonical
+from otel_llm.pricing.providers import SPELLINGS, canonical, is_known
 from otel_llm.pricing.units import UNITS
 
 _OPTIONS: Final = {unit.option: unit for unit in UNITS}
 _SECTIONS: Final = ("models", "discounts", "fallback", "version")
 _SEED_FALLBACK: Final = {"inputPer1M": "1.0", "outputPer1M": "3.0", "cachedPer1M": "0.5", "reasoningPer1M": "2.0"}
+_SHAPES: Final = {"list": "a list", "dict": "a mapping", "str": "text", "int": "a number", "float": "a number"}
 _BASE: Final = -1
 _ALIKE: Final = 0.8
 """How much an unknown provider's name must look like a known one to be taken for a slip of the pen."""
@@ -51,9 +52,9 @@ class OperatorPrices:
         sections = reader.mapping(section, where, _SECTIONS)
         version = sections.get("version")
         prices = cls(
-            models=reader.models(sections.get("models"), f"{where}.models"),
-            discounts=reader.discounts(sections.get("discounts"), f"{where}.discounts"),
-            fallback=reader.fallback(sections.get("fallback"), f"{where}.fallback"),
+            models=reader.models(sections.get("models"), _join(where, "models")),
+            discounts=reader.discounts(sections.get("discounts"), _join(where, "discounts")),
+            fallback=reader.fallback(sections.get("fallback"), _join(where, "fallback")),
             version=None if version is None else str(version),
         )
         return prices, reader.problems
@@ -71,7 +72,7 @@ class OperatorPrices:
             return cls(), [Problem(str(path), type(error).__name__, "a readable YAML file with prices")]
         if isinstance(document, Mapping) and "pricing" in document:
             return cls.read(document["pricing"], f"{path}: pricing")
-        return cls.read(document, f"{path}: prices")
+        return cls.read(document, f"{path}:")
 
     def card(self, provider: str, models: Sequence[str]) -> RateCard | None:
         """
@@ -94,7 +95,7 @@ class OperatorPrices:
             bands,
             label=f"{provider}/{model}",
             source="estimate" if estimate else "operator",
-            version=self.version or "operator",
+            version=self.version,
             factor=self.discounts.get(provider),
         )
 
@@ -116,14 +117,14 @@ class _Reader:
     def models(self, found: object, where: str) -> dict[str, Bands]:
         models: dict[str, Bands] = {}
         for key, prices in self.mapping(found, where).items():
-            bands = self.bands(prices, f"{where}.{key}")
+            bands = self.bands(prices, _join(where, key))
             models.update(dict.fromkeys(_spellings(key.lower()), bands) if bands else {})
         return models
 
     def discounts(self, found: object, where: str) -> dict[str, Decimal]:
         discounts: dict[str, Decimal] = {}
         for name, value in self.mapping(found, where).items():
-            factor = self.number(value, f"{where}.{name}", "a number above 0 and up to 1 (0.85 = pay 85 %)", most=1)
+            factor = self.number(value, _join(where, name), "a number above 0 and up to 1 (0.85 = pay 85 %)", most=1)
             if self._is_provider(name, where) and factor is not None:
                 discounts[canonical(name)] = factor
         return discounts
@@ -137,7 +138,7 @@ class _Reader:
         before = len(self.problems)
         options = self.mapping(found, where, (*_OPTIONS, "tiers"))
         prices = self.prices(options, where)
-        bands = self.tiers(options["tiers"], prices, f"{where}.tiers") if "tiers" in options else _whole(prices)
+        bands = self.tiers(options["tiers"], prices, _join(where, "tiers")) if "tiers" in options else _whole(prices)
         if len(self.problems) > before:
             return None
         if not any(band.prices for band in bands):
@@ -169,7 +170,7 @@ class _Reader:
             return float("inf")
         if isinstance(found, int) and not isinstance(found, bool) and found > 0:
             return found
-        self.problems.append(Problem(f"{where}.maxInputTokens", repr(found), "a whole number of tokens"))
+        self.problems.append(Problem(_join(where, "maxInputTokens"), repr(found), "a whole number of tokens"))
         return float("inf")
 
     def prices(self, options: Mapping[str, object], where: str) -> dict[str, Decimal]:
@@ -177,7 +178,7 @@ class _Reader:
         for option, unit in _OPTIONS.items():
             if option not in options:
                 continue
-            price = self.number(options[option], f"{where}.{option}", "an amount in USD, 0 or more")
+            price = self.number(options[option], _join(where, option), "an amount in USD, 0 or more")
             if price is not None:
                 prices[unit.name] = EXACT.divide(price, Decimal(unit.per))
         return prices
@@ -202,11 +203,11 @@ class _Reader:
         return entries
 
     def _is_provider(self, name: str, where: str) -> bool:
-        if name.strip().lower() in KNOWN or canonical(name) in KNOWN:
+        if is_known(name):
             return True
-        nearest = difflib.get_close_matches(name.lower(), sorted(KNOWN), n=1, cutoff=_ALIKE)
+        nearest = difflib.get_close_matches(name.lower(), sorted(SPELLINGS), n=1, cutoff=_ALIKE)
         if nearest:
-            self.problems.append(Problem(f"{where}.{name}", repr(name), "a provider's name", nearest[0]))
+            self.problems.append(Problem(_join(where, name), repr(name), "a provider's name", nearest[0]))
         return not nearest
 
 
@@ -215,7 +216,7 @@ def _unknown_keys(entries: Mapping[str, object], where: str, known: Collection[s
     for key in entries.keys() - set(known):
         nearest = difflib.get_close_matches(key.lower(), by_lower, n=1)
         name = by_lower[nearest[0]] if nearest else None
-        yield Problem(f"{where}.{key}", f"unknown key {key!r}", f"one of {', '.join(known)}", name)
+        yield Problem(_join(where, key), f"unknown key {key!r}", f"one of {', '.join(known)}", name)
 
 
 def _spellings(key: str) -> tuple[str, ...]:
@@ -247,5 +248,9 @@ def _decimal(found: object) -> Decimal | None:
     return value if value.is_finite() else None
 
 
+def _join(where: str, key: str) -> str:
+    return f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
+
+
 def _shape(found: object) -> str:
-    return {"list": "a list", "str": "text", "NoneType": "nothing"}.get(type(found).__name__, type(found).__name__)
+    return _SHAPES.get(type(found).__name__, type(found).__name__)

@@ -16,7 +16,7 @@ _SPELLINGS: Final = {
     "moonshot_ai": ("moonshot", "moonshot-ai", "moonshotai", "kimi"),
     "together": ("together-ai", "togetherai"),
     "x_ai": ("xai", "x-ai", "grok"),
-    "zhipu_ai": ("zhipu", "zhipuai", "zai", "z-ai"),
+    "zhipu_ai": ("zhipu", "zai", "z-ai"),
 }
 
 _CANONICAL: Final = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
@@ -34,7 +34,7 @@ _BOOK: Final = {
     "zhipu_ai": "zai",
 }
 
-KNOWN: Final = frozenset(
+SPELLINGS: Final = frozenset(
     {
         *_SPELLINGS,
         *_CANONICAL,
@@ -50,6 +50,13 @@ def canonical(name: str) -> str:
     """
     lower = name.strip().lower()
     return _CANONICAL.get(lower.replace("_", "-"), lower)
+
+
+def is_known(name: str) -> bool:
+    """
+    Say whether the name is certainly a provider's.
+    """
+    return canonical(name) in SPELLINGS
 
 
 def book_id(provider: str) -> str:
