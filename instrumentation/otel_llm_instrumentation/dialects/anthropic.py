@@ -9,7 +9,14 @@ from msgspec import Raw, Struct
 
 from otel_llm.call import Content, Parameters, Usage
 from otel_llm.capture.dialect import CONTENT, DONE, NOTHING, Dialect, Request, Response, Route, StreamReader
-from otel_llm_instrumentation.dialects.decoding import UNREADABLE, Tolerant
+from otel_llm_instrumentation.dialects.anthropic_content import (
+    BlockTranscript,
+    content_parts,
+    input_messages,
+    output_message,
+    tool_definitions,
+)
+from otel_llm_instrumentation.dialects.decoding import UNREADABLE, Tolerant, plain
 from otel_llm_instrumentation.dialects.provider_error import read_error
 
 _REASONS: Final = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_call"}
@@ -36,7 +43,7 @@ class _Ask(Struct):
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: float | None = None
+    top_k: int | None = None
     stop_sequences: list[str] | None = None
     service_tier: str | None = None
     metadata: _Metadata | None = None
@@ -67,6 +74,7 @@ class _Usage(Struct):
     output_tokens_details: _OutputDetails | None = None
     server_tool_use: _ServerTools | None = None
     service_tier: str | None = None
+    speed: str | None = None
     cost: Decimal | None = None
     """OpenRouter, in Anthropic's format too."""
 
@@ -153,7 +161,12 @@ class AnthropicMessages(Dialect):
         )
 
     def prompt(self, body: bytes) -> Content:
-        return Content()
+        asked = plain(body)
+        return Content(
+            system_instructions=content_parts(asked.get("system")) or None,
+            input_messages=input_messages(asked.get("messages")),
+            tool_definitions=tool_definitions(asked.get("tools")),
+        )
 
     def response(self, body: bytes, *, content: bool) -> Response:
         response = Response()
@@ -164,6 +177,8 @@ class AnthropicMessages(Dialect):
             read_error(body, response)
         _tell(answer, response)
         _tell_usage(answer.usage, response)
+        if content:
+            response.output_messages = output_message(plain(body).get("content"), response.finish_reasons)
         return response
 
     def stream(self, *, content: bool) -> StreamReader:
@@ -175,17 +190,20 @@ class MessageStream(StreamReader):
     Reads the events of one streamed message.
     """
 
-    __slots__ = ("_usage",)
+    __slots__ = ("_transcript", "_usage")
 
     def __init__(self, *, content: bool = False) -> None:
         super().__init__(content=content)
         self._usage = _Usage()
+        self._transcript = BlockTranscript()
 
     def feed(self, data: bytes, event: bytes) -> int:  # noqa: ARG002 - the payload names itself, with every server
         try:
             kind = _event.strict(data).type
         except UNREADABLE:
             return NOTHING
+        if self.content:
+            self._transcript.add(data)
         if kind == "content_block_delta":
             return CONTENT
         if kind == "message_stop":
@@ -193,11 +211,14 @@ class MessageStream(StreamReader):
         if kind == "error":
             read_error(data, self.response)
             return DONE
-        return self._other(_full_event.decode(data))
+        full = _full_event.attempt(data)
+        return NOTHING if full is None else self._other(full)
 
     def finish(self) -> Response:
         if self.response.id and not self.response.finish_reasons:
             self.response.finish_reasons = ("error",)
+        if self.content:
+            self.response.output_messages = output_message(self._transcript.blocks(), self.response.finish_reasons)
         return self.response
 
     def _other(self, event: _FullEvent) -> int:
@@ -242,5 +263,5 @@ def _tell_reason(reason: str | None, response: Response) -> None:
 def _tell_usage(usage: _Usage | None, response: Response) -> None:
     if usage:
         response.usage = usage.tokens()
-        response.service_tier = usage.service_tier
+        response.service_tier = "fast" if usage.speed == "fast" else usage.service_tier
         response.reported_cost = usage.cost

@@ -14,6 +14,8 @@ T = TypeVar("T", bound=Struct)
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises at bytes that are not the JSON object asked for."""
 
+_ODD: Final = (msgspec.ValidationError, UnicodeDecodeError)
+
 
 class Tolerant(Generic[T]):
     """
@@ -32,7 +34,7 @@ class Tolerant(Generic[T]):
         """
         try:
             return self.strict(data)
-        except msgspec.ValidationError:
+        except _ODD:
             mended: T = _mend(data, self._kind)
             return mended
 
@@ -70,7 +72,7 @@ def parsed(text: str) -> object:
 def _mend(data: bytes | Raw, kind: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=kind, strict=False)
-    except msgspec.ValidationError:
+    except _ODD:
         for member in get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,):
             if get_origin(member) is list:
                 return list(_mended_items(data, *get_args(member)))

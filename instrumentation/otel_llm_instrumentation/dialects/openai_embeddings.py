@@ -2,8 +2,6 @@
 OpenAI embeddings, the format that most other providers speak too.
 """
 
-from typing import ClassVar
-
 from msgspec import Raw, Struct
 
 from otel_llm.call import Content, Parameters
@@ -40,7 +38,6 @@ class OpenAIEmbeddings(Dialect):
 
     name = "openai_embeddings"
     provider = "openai"
-    openai_api: ClassVar[str | None] = "embeddings"
     routes = (Route("/embeddings", "embeddings"),)
 
     def request(self, body: bytes, path: str) -> Request:

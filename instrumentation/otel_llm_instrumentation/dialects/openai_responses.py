@@ -11,12 +11,13 @@ from msgspec import Raw, Struct
 
 from otel_llm.call import Content, Parameters, Usage
 from otel_llm.capture.dialect import CONTENT, DONE, NOTHING, Dialect, Request, Response, Route, StreamReader
-from otel_llm_instrumentation.dialects.decoding import UNREADABLE, Tolerant
+from otel_llm_instrumentation.dialects.decoding import UNREADABLE, Tolerant, plain
+from otel_llm_instrumentation.dialects.openai_content import content_parts, tool_definitions
+from otel_llm_instrumentation.dialects.openai_items import TOOL_CALLS, ItemTranscript, item_messages, output_message
 from otel_llm_instrumentation.dialects.openai_request import Format, Reasoning, output_type, unless
 from otel_llm_instrumentation.dialects.openai_usage import OpenAIUsage
 from otel_llm_instrumentation.dialects.provider_error import read_error
 
-_TOOL_CALLS: Final = frozenset({"function_call", "custom_tool_call", "computer_call"})
 _REASONS: Final = {"completed": "stop", "failed": "error", "cancelled": "error", "incomplete": "incomplete"}
 _INCOMPLETE_REASONS: Final = {"max_output_tokens": "length"}
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
@@ -110,7 +111,7 @@ class _Answer(Struct):
 
     def _item_reasons(self) -> Iterator[str]:
         for item in self.output or ():
-            if item.type in _TOOL_CALLS and item.status != "in_progress":
+            if item.type in TOOL_CALLS and item.status != "in_progress":
                 yield "tool_calls"
             elif item.type == "message" and item.status in _REASONS:
                 yield _REASONS[item.status]
@@ -165,11 +166,19 @@ class OpenAIResponses(Dialect):
         )
 
     def prompt(self, body: bytes) -> Content:
-        return Content()
+        asked = plain(body)
+        instructions = content_parts(asked.get("instructions"))
+        return Content(
+            system_instructions=instructions or None,
+            input_messages=item_messages(asked.get("input")),
+            tool_definitions=tool_definitions(asked.get("tools")),
+        )
 
     def response(self, body: bytes, *, content: bool) -> Response:
         response = Response()
         _read(body, response)
+        if content:
+            response.output_messages = output_message(plain(body).get("output"), response.finish_reasons)
         return response
 
     def stream(self, *, content: bool) -> StreamReader:
@@ -181,17 +190,24 @@ class ResponsesStream(StreamReader):
     Reads the events of one streamed response: deltas are counted, the response as a whole is read when an event has it.
     """
 
-    __slots__ = ()
+    __slots__ = ("_transcript",)
+
+    def __init__(self, *, content: bool = False) -> None:
+        super().__init__(content=content)
+        self._transcript = ItemTranscript()
 
     def feed(self, data: bytes, event: bytes) -> int:  # noqa: ARG002 - the payload names itself, with every server
         try:
             kind = _event.strict(data).type or ""
         except UNREADABLE:
             return DONE if data.strip() == _END else NOTHING
+        if self.content:
+            self._transcript.add(data)
         if kind.endswith(".delta") or kind == _IMAGE_EVENT:
             return CONTENT
         if kind in _STATE_EVENTS:
-            _read(_state_event.decode(data).response, self.response)
+            state = _state_event.attempt(data)
+            _read(state.response if state else b"", self.response)
             return DONE if kind in _LAST_EVENTS else NOTHING
         if kind == "error":
             read_error(data, self.response)
@@ -199,9 +215,12 @@ class ResponsesStream(StreamReader):
         return NOTHING
 
     def finish(self) -> Response:
-        if self.response.id and not self.response.finish_reasons:
-            self.response.finish_reasons = ("error",)
-        return self.response
+        response = self.response
+        if response.id and not response.finish_reasons:
+            response.finish_reasons = ("error",)
+        if self.content:
+            response.output_messages = output_message(self._transcript.items(), response.finish_reasons)
+        return response
 
 
 def _fetch(path: str) -> Request:
