@@ -14,7 +14,7 @@ from pathlib import Path
 
 from otel_llm.testing import ProviderServer, Reply
 
-APP = Path(__file__).with_name("app.py")
+APP = os.path.relpath(Path(__file__).with_name("app.py"))
 SCRIPTS = Path(sys.executable).parent
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 UNHURRIED = Reply(first_byte_delay=0.12, chunk_delay=0.01)
@@ -31,7 +31,7 @@ def main(*options: str) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otel-llm-demo-")))
         provider = {} if live else stack.enter_context(_local_provider()).environment
-        return _show({**os.environ, **provider, **_recording(folder)})
+        return _show({**os.environ, **provider, **_surroundings(folder)})
 
 
 def _local_provider() -> ProviderServer:
@@ -43,8 +43,9 @@ def _local_provider() -> ProviderServer:
     return server
 
 
-def _recording(folder: Path) -> Mapping[str, str]:
+def _surroundings(folder: Path) -> Mapping[str, str]:
     return {
+        "PATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)]),
         "OTEL_SERVICE_NAME": "weather",
         "OTEL_TRACES_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
@@ -56,22 +57,16 @@ def _recording(folder: Path) -> Mapping[str, str]:
 
 
 def _show(environment: Mapping[str, str]) -> int:
-    _title("opentelemetry-instrument python examples/demo/app.py")
-    code = _run(environment, "opentelemetry-instrument", sys.executable, str(APP))
-    _title("otel-llm tail")
-    code = code or _run(environment, "otel-llm", "tail", "--lines", "100")
-    _title("otel-llm report")
-    return code or _run(environment, "otel-llm", "report")
+    code = _step(environment, "opentelemetry-instrument", "python", APP)
+    for command in ("tail", "report"):
+        code = code or _step(environment, "otel-llm", command)
+    return code
 
 
-def _run(environment: Mapping[str, str], program: str, *arguments: str) -> int:
-    command = [SCRIPTS / program, *arguments]
-    return subprocess.run(command, env=dict(environment), check=False).returncode  # noqa: S603 - our own programs
-
-
-def _title(words: str) -> None:
+def _step(environment: Mapping[str, str], *command: str) -> int:
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    print(f"\n{bold}$ {words}{plain}", flush=True)
+    print(f"\n{bold}$ {' '.join(command)}{plain}", flush=True)
+    return subprocess.run(command, env=dict(environment), check=False).returncode  # noqa: S603 - our own programs
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ class Reply:
     """Makes `cut_after` a reset (RST) instead of an orderly close."""
 
     @classmethod
-    def rate_limited(cls, *, retry_after: float = 0, **more: str) -> "Reply":
+    def rate_limited(cls, *, retry_after: float = 0.01, **more: str) -> "Reply":
         """
-        Answer 429, with the seconds to wait.
+        Answer 429, with the seconds to wait; the SDKs take 0 for nothing said, and wait half a second.
         """
         return cls(status=429, headers={"retry-after": f"{retry_after:g}", **more})
 
