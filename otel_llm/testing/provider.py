@@ -12,7 +12,7 @@ from otel_llm.testing.answer import ID, TEXT, Answer, Ask, document
 from otel_llm.testing.reply import Reply
 
 _REDIRECTS_FROM = 300
-_ERRORS_FROM = 400
+_STORED = 1000
 
 _POST: tuple[tuple[str, Callable[[Ask], Answer]], ...] = (
     ("/chat/completions", openai.chat),
@@ -57,8 +57,13 @@ class Provider:
             return document(_error(path, 400), status=400)
         ask = Ask(path, asked, reply.text or TEXT, reply.usage, self._seen(anthropic.marked_prefix(asked)))
         if path.endswith("/responses"):
-            self._stored[f"resp_{number}"] = ask
+            self._store(f"resp_{number}", ask)
         return _dispatch(ask)
+
+    def _store(self, name: str, ask: Ask) -> None:
+        self._stored[name] = ask
+        if len(self._stored) > _STORED:
+            del self._stored[next(iter(self._stored))]
 
     def _seen(self, prefix: bytes | None) -> bool:
         if prefix is None:
