@@ -5,6 +5,7 @@ Which answer a request gets: the road from a path to the provider's own words.
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from threading import Lock
 from urllib.parse import parse_qs, urlsplit
 
 from otel_llm.testing import anthropic, openai, responses
@@ -32,6 +33,7 @@ class Provider:
     def __init__(self) -> None:
         self._stored: dict[str, Ask] = {}
         self._prefixes: set[bytes] = set()
+        self._lock = Lock()
 
     def answer(self, method: str, target: str, body: bytes, reply: Reply, number: str) -> Answer:
         """
@@ -61,15 +63,17 @@ class Provider:
         return _dispatch(ask)
 
     def _store(self, name: str, ask: Ask) -> None:
-        self._stored[name] = ask
-        if len(self._stored) > _STORED:
-            del self._stored[next(iter(self._stored))]
+        with self._lock:
+            self._stored[name] = ask
+            if len(self._stored) > _STORED:
+                del self._stored[next(iter(self._stored))]
 
     def _seen(self, prefix: bytes | None) -> bool:
         if prefix is None:
             return False
-        known = prefix in self._prefixes
-        self._prefixes.add(prefix)
+        with self._lock:
+            known = prefix in self._prefixes
+            self._prefixes.add(prefix)
         return known
 
     def _fetched(self, target: str) -> Answer:
