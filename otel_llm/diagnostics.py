@@ -5,12 +5,15 @@ The logger does not propagate, so that OpenTelemetry's logging handler cannot ca
 the same sentence is written once a minute at most.
 """
 
+import contextlib
 import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from otel_llm.errors import Problem
@@ -55,6 +58,15 @@ def warn_once(key: str, message: str) -> None:
         logger().warning(message)
 
 
+def report_failure(where: str, error: BaseException) -> None:
+    """
+    Write, once for each place, that our own code failed; the error's words stay out, as they may hold user data.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    warn_once(f"failure {where}{place}", f"{where} failed with {type(error).__name__}{place}; the call is not affected")
+
+
 _warned: Final[set[str]] = set()
 
 
@@ -65,10 +77,12 @@ class _StderrHandler(logging.Handler):
         self.addFilter(_Repeats())
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201 - stderr as it is now, not at set-up
-        except (OSError, ValueError):  # closed, by a daemon or at exit: nobody is left to read
+        stderr = sys.stderr  # as it is now, not as it was at set-up; None in a process without a console
+        if stderr is None:
             return
+        with contextlib.suppress(OSError, ValueError):  # closed, by a daemon or at exit: nobody is left to read
+            stderr.write(f"{self.format(record)}\n")
+            stderr.flush()
 
 
 class _Repeats(logging.Filter):

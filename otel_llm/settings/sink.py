@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from otel_llm.settings.conversion import Count, Duration, Patterns, Rate, Share, Size
+from otel_llm.settings.conversion import Count, Duration, Rate, Share, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,8 @@ class SinkCommon:
     """Whether records keep the content that was captured."""
     sample: Share = 1.0
     """Share of the records that the sink receives, from 0 to 1."""
-    redact: Patterns = ()
-    """Regular expressions; what they match is redacted for this sink."""
+    redact: tuple[str, ...] = ()
+    """Attribute names (globs) whose values are replaced for this sink."""
     max_rate: Rate | None = None
     """Most records per second."""
     max_age: Duration | None = None

@@ -97,9 +97,13 @@ def merged(sources: Iterable[Source], owners: Iterable[Path]) -> dict[str, Given
     for owner in owners:
         for source in sources:
             taken = {option.removesuffix(FILE_SUFFIX) for option in chosen}
-            own = {path[-1]: given for path, given in source.items() if path[:-1] == owner}
+            own = {_our_name(path): given for path, given in source.items() if path[:-1] == owner}
             chosen |= {name: given for name, given in own.items() if name.removesuffix(FILE_SUFFIX) not in taken}
     return chosen
+
+
+def _our_name(path: Path) -> str:
+    return aliases.SINK_OPTIONS.get(path[-1], path[-1])
 
 
 def _variable(environ: Mapping[str, str], name: str) -> Given:
@@ -126,5 +130,4 @@ def _options(key: str, owner: Path, options: object) -> Iterator[tuple[str, Path
         yield key, (*owner, ""), options
         return
     for option, value in options.items():
-        name = aliases.snake_case(str(option))
-        yield f"{key}.{option}", (*owner, aliases.SINK_OPTIONS.get(name, name)), value
+        yield f"{key}.{option}", (*owner, aliases.snake_case(str(option))), value
