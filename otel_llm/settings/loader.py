@@ -50,11 +50,19 @@ class Loaded:
     """By setting, or `sinks.<name>.<option>`: `default`, `environment OTEL_LLM_X`, `file otel-llm.yaml`, `code`."""
 
 
-def load(code: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    code: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    exporters: Mapping[str, Mapping[str, object]] | None = None,
+) -> Loaded:
     """
     Put the settings together from code, the environment and the file that either of them names.
+
+    `exporters` are the sinks that OpenTelemetry's own configuration names, with the options it gives them: they are on
+    besides those that the settings name, and one that both name is one sink.
     """
-    return _Loading(code or {}, os.environ if environ is None else environ).run()
+    return _Loading(code or {}, os.environ if environ is None else environ, exporters or {}).run()
 
 
 _HINTS: Final[Mapping[str, Any]] = get_type_hints(Settings, include_extras=True)
@@ -65,8 +73,11 @@ _INHERITED: Final = ("batch_size", "flush_interval_ms", "async_workers")
 
 
 class _Loading:
-    def __init__(self, code: Mapping[str, object], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, code: Mapping[str, object], environ: Mapping[str, str], exporters: Mapping[str, Mapping[str, object]]
+    ) -> None:
         self.environ = environ
+        self.exporters = exporters
         self.problems: list[Problem] = []
         self.origins: dict[str, str] = {}
         self.sources: list[Source] = [document_source(code, "code"), variable_source(environ, _VARIABLES)]
@@ -76,10 +87,11 @@ class _Loading:
             other_variable_source(environ),
             other_document_source(code, "code"),
             other_document_source(document, origin),
+            self.exporter_source(),
         ]
 
     def run(self) -> Loaded:
-        names = self.sink_names()
+        names = tuple(dict.fromkeys((*self.sink_names(), *self.exporters)))
         self.sources.insert(1, option_variable_source(self.environ, _owners(names)))
         settings = self.process_settings()
         sinks = tuple(filter(None, [self.sink(name, settings) for name in names]))
@@ -87,6 +99,10 @@ class _Loading:
         self.report_unknown_variables(names)
         settings = replace(settings, sinks=tuple(sink.name for sink in sinks))
         return Loaded(settings, sinks, tuple(dict.fromkeys(self.problems)), self.origins)
+
+    def exporter_source(self) -> Source:
+        named = document_source({"sinks": self.exporters}, "OpenTelemetry's configuration")
+        return {path: given for path, given in named.items() if path != ("sinks",)}
 
     def read_file(self) -> tuple[Mapping[str, object], str]:
         path = self.value("config", None)
