@@ -25,6 +25,7 @@ PROVIDERS = {
 """Short names for the `gen_ai.provider.name` values that have one; every other value is its own short name."""
 
 _NS = 1_000_000_000
+_LONGEST = 10.0**9
 _RATE_LIMITED = 429
 _FIRST_ERROR_STATUS = 400
 
@@ -76,6 +77,13 @@ class Facts:
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                 return float(value)
         return None
+
+    def seconds(self, *names: str) -> float | None:
+        """
+        Give the first of these attributes as a duration; None when it is none that a call can have.
+        """
+        told = self.number(*names)
+        return told if told is not None and 0 <= told <= _LONGEST else None
 
     def is_true(self, name: str) -> bool:
         """
@@ -162,12 +170,12 @@ class Facts:
     @property
     def duration(self) -> float | None:
         """Seconds from the start of the call to its end."""
-        return self.number("otel_llm.duration")
+        return self.seconds("otel_llm.duration")
 
     @property
     def first_chunk(self) -> float | None:
         """Seconds to the first stream chunk that carried content; None when the answer was no stream."""
-        return self.number("gen_ai.response.time_to_first_chunk") if self.streaming else None
+        return self.seconds("gen_ai.response.time_to_first_chunk") if self.streaming else None
 
     @property
     def ended_ns(self) -> int:
@@ -178,7 +186,7 @@ class Facts:
     def started_ns(self) -> int:
         """When the call began; reckoned back from its end where nobody told."""
         told = self.whole("otel_llm.start_time_unix_nano")
-        return told if told is not None else self.ended_ns - round((self.duration or 0) * _NS)
+        return max(self.ended_ns - round((self.duration or 0) * _NS) if told is None else told, 0)
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from otel_llm.errors import Problem, SettingsError
 from otel_llm.formats import analytics, gateway_log, otel, usage
+from otel_llm.settings.conversion import listed, nearest
 from otel_llm.telemetry.event import Event
 
 
@@ -40,10 +41,4 @@ def find(name: str, *, where: str = "format") -> Format:
     """
     if name in FORMATS:
         return FORMATS[name]
-    raise SettingsError([Problem(where, repr(name), f"one of {', '.join(sorted(FORMATS))}", _nearest(name))])
-
-
-def _nearest(name: str) -> str | None:
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, FORMATS, n=1)), None)
+    raise SettingsError([Problem(where, repr(name), listed(FORMATS), nearest(name, FORMATS))])

@@ -171,7 +171,7 @@ def _metadata(facts: Facts) -> Metadata:
         project_id=facts.text("otel_llm.project.id"),
         project_name=facts.text("otel_llm.project.name"),
         latency=milliseconds(facts.duration),
-        ttfb=milliseconds(facts.number("otel_llm.time_to_first_byte", "gen_ai.response.time_to_first_chunk")),
+        ttfb=milliseconds(facts.seconds("otel_llm.time_to_first_byte", "gen_ai.response.time_to_first_chunk")),
         provider_latency=milliseconds(_provider_seconds(facts)),
         tokens=Tokens(facts.input_tokens, facts.output_tokens, facts.total_tokens),
         cost=facts.cost,
@@ -186,10 +186,16 @@ def _metadata(facts: Facts) -> Metadata:
         error_type=facts.error_type,
         provider_error_count=facts.retries + int(facts.provider_failed),
         provider_error_type=facts.error_type if facts.provider_failed else None,
-        provider_request_id=facts.text("otel_llm.provider.request_id", "otel_llm.request.id"),
+        provider_request_id=_provider_request_id(facts),
     )
 
 
 def _provider_seconds(facts: Facts) -> float | None:
-    told = facts.number("otel_llm.provider.latency")
+    told = facts.seconds("otel_llm.provider.latency")
     return told if told is not None or facts.is_true("otel_llm.cache.hit") else facts.duration
+
+
+def _provider_request_id(facts: Facts) -> str | None:
+    # A call whose provider gave no request id has its event id in that place.
+    told = facts.text("otel_llm.provider.request_id", "otel_llm.request.id")
+    return None if told == facts.event.id else told

@@ -2,8 +2,8 @@
 The format `usage`: the usage entry of Plexus, one line of a JSONL store.
 
 The timestamp is the call's start. A failed call has `success: false` and says why; a successful one leaves those fields
-out. Fields the original lacks (`eventId`, `responseId`, `status`, identity, labels) let a store be summed up without
-counting anything twice.
+out. Fields the original lacks (`eventId`, `responseId`, `status`, `eventType`, identity, labels) let a store be summed
+up without counting anything twice.
 """
 
 import msgspec
@@ -81,6 +81,7 @@ class UsageEntry(Struct, rename="camel"):
     metrics: Metrics
     success: bool
     status: str
+    event_type: str
     streaming: bool
     retries: int
     user_id: str | None
@@ -138,6 +139,7 @@ def _entry(facts: Facts) -> UsageEntry:
         metrics=_metrics(facts),
         success=facts.succeeded,
         status=facts.status,
+        event_type=facts.type,
         streaming=facts.streaming,
         retries=facts.retries,
         user_id=facts.text("user.id"),

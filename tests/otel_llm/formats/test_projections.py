@@ -50,6 +50,13 @@ class TestDurations:
         told = (analytics(event)["latency_ms"], metadata(event)["latency"], usage(event)["metrics"]["durationMs"])
         assert told == (13, 13, 13)
 
+    @pytest.mark.parametrize("seconds", [-1.0, float("inf"), 1e300, "1.5", True])
+    def test_what_no_call_can_last_is_no_duration(self, seconds, make_event):
+        """
+        A foreign record's negative, endless or garbled duration is unknown, not an error.
+        """
+        assert analytics(make_event({"otel_llm.duration": seconds}))["latency_ms"] is None
+
 
 class TestEventTypes:
     @pytest.mark.parametrize(
@@ -171,6 +178,14 @@ class TestErrors:
             told["provider_status_code"],
             told["error_type"],
         ) == (None, 0, "httpx.ConnectError")
+
+
+class TestRequestIds:
+    def test_an_event_id_is_no_provider_request_id(self, make_event):
+        """
+        Where the provider gave no request id, our own id is not passed off as one.
+        """
+        assert metadata(make_event({"otel_llm.request.id": "e1"}))["provider_request_id"] is None
 
 
 class TestContent:
