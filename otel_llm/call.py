@@ -104,7 +104,7 @@ class Parameters(Struct, frozen=True):
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: float | None = None
+    top_k: int | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     seed: int | None = None
@@ -216,6 +216,9 @@ class Call(Struct, frozen=True, kw_only=True):
     """The tier that answered, which may differ from the one asked for."""
     processing: str | None = None
     """`batch` when billed as a batch job."""
+    billable: bool = True
+    """Whether tokens and cost are counted with this call; a fetch of a stored answer is not, unless it is the one that
+    sees a background answer finished."""
     system_fingerprint: str | None = None
     finish_reasons: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()

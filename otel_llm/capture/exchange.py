@@ -1,0 +1,238 @@
+"""One HTTP request and its answer, with its clock readings."""
+
+from collections.abc import Iterable, Mapping
+from time import perf_counter_ns
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from otel_llm.call import Attempt, RateLimit
+from otel_llm.capture.dialect import CONTENT, DONE, Dialect, Response, StreamReader
+from otel_llm.capture.encoding import Decode, decoder
+from otel_llm.capture.framing import FRAMINGS, Framing
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+End = Literal["complete", "closed", "failed"]
+"""How an answer ended: read to its last byte or terminal frame, let go of before, or broken off."""
+
+MAX_BODY: Final = 64 * 1024 * 1024
+"""Bytes kept of a body that is read piece by piece; the usage in a longer one is not told."""
+
+
+class HttpRequest(Struct, frozen=True):
+    """
+    What a client plugin hands over of a request; `body` is None when it is streamed by the user.
+    """
+
+    method: str
+    host: str
+    port: int | None
+    path: str
+    headers: Headers
+    body: bytes | None
+
+
+class Exchange:
+    """
+    One request and its answer, as far as it got.
+    """
+
+    __slots__ = (
+        "_body",
+        "_decode",
+        "_framing",
+        "_reader",
+        "chunks",
+        "content",
+        "dialect",
+        "end",
+        "ended_ns",
+        "first_byte_ns",
+        "first_chunk_ns",
+        "headers",
+        "last_chunk_ns",
+        "response",
+        "response_bytes",
+        "started_ns",
+        "status",
+        "stream",
+    )
+
+    def __init__(self, dialect: Dialect, started_ns: int, *, content: bool) -> None:
+        self.dialect = dialect
+        self.content = content
+        self.started_ns = started_ns
+        self.status: int | None = None
+        self.headers: Mapping[bytes, bytes] = {}
+        self.stream = False
+        self.end: End | None = None
+        self.ended_ns = 0
+        self.first_byte_ns = 0
+        self.first_chunk_ns = 0
+        self.last_chunk_ns = 0
+        self.chunks = 0
+        self.response_bytes = 0
+        self.response: Response | None = None
+        self._body: list[bytes] = []
+        self._decode: Decode | None = None
+        self._framing: Framing | None = None
+        self._reader: StreamReader | None = None
+
+    def answer(self, status: int, headers: Headers) -> None:
+        """
+        Take the answer's head.
+        """
+        self.first_byte_ns = perf_counter_ns()
+        self.status = status
+        self.headers = _read(headers)
+
+    def whole(self, body: bytes) -> None:
+        """
+        Take a decoded body that the client has read already.
+        """
+        self.response_bytes = len(body)
+        if self._streams():
+            self._open_stream()
+            self._take(body)
+        else:
+            self.response = self.dialect.response(body, content=self.content)
+        self.finish("complete")
+
+    def open(self) -> None:
+        """
+        Get ready for a body that comes piece by piece, as it is on the wire.
+        """
+        encoding = self.headers.get(b"content-encoding")
+        if encoding:
+            self._decode = decoder(encoding.decode("latin-1")) or _unreadable
+        if self._streams():
+            self._open_stream()
+
+    def feed(self, chunk: bytes) -> bool:
+        """
+        Take the next bytes; True when they hold the frame that ends the answer.
+        """
+        self.response_bytes += len(chunk)
+        if self._decode is not None:
+            chunk = self._decode(chunk)
+        return self._take(chunk)
+
+    def finish(self, end: End) -> None:
+        """
+        Note how the answer ended; the first word counts.
+        """
+        if self.end is not None:
+            return
+        self.end = end
+        self.ended_ns = perf_counter_ns()
+        if self._reader is not None:
+            self._finish_stream(self._reader)
+        elif self._body:
+            self.response = self.dialect.response(b"".join(self._body), content=self.content)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the provider took the request and the answer came whole."""
+        return self.end == "complete" and self.status is not None and self.status < 400  # noqa: PLR2004
+
+    def attempt(self, error_type: str | None) -> Attempt:
+        """
+        Sum the exchange up.
+        """
+        return Attempt(
+            self.started_ns,
+            (self.ended_ns or perf_counter_ns()) - self.started_ns,
+            self.status,
+            self.request_id,
+            self.retry_after,
+            error_type,
+        )
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of this exchange, whatever its header is called."""
+        value = self._first(_REQUEST_IDS)
+        return value.decode("latin-1") if value else None
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the provider asked to wait (`retry-after-ms`, or `retry-after` in seconds)."""
+        milliseconds = _number(self.headers.get(b"retry-after-ms"))
+        return milliseconds / 1000 if milliseconds is not None else _number(self.headers.get(b"retry-after"))
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the rate-limit headers said; None when there were none."""
+        found = {field: value for field, names in _RATE_LIMITS.items() if (value := self._first(names))}
+        if not found:
+            return None
+        counts = {field: int(number) for field, value in found.items() if (number := _number(value)) is not None}
+        resets = {field: value.decode("latin-1") for field, value in found.items() if field.endswith("reset")}
+        return RateLimit(**{**counts, **resets})  # type: ignore[arg-type]
+
+    def _first(self, names: tuple[bytes, ...]) -> bytes | None:
+        return next((self.headers[name] for name in names if name in self.headers), None)
+
+    def _streams(self) -> bool:
+        content_type = self.headers.get(b"content-type", b"")
+        return content_type.partition(b";")[0].strip().lower().decode("latin-1") in FRAMINGS
+
+    def _open_stream(self) -> None:
+        content_type = self.headers[b"content-type"].partition(b";")[0].strip().lower().decode("latin-1")
+        self.stream = True
+        self._framing = FRAMINGS[content_type]()
+        self._reader = self.dialect.stream(content=self.content)
+
+    def _take(self, chunk: bytes) -> bool:
+        if self._framing is None:
+            if self.response_bytes <= MAX_BODY:
+                self._body.append(chunk)
+            else:
+                self._body.clear()
+            return False
+        return self._frames(self._framing.feed(chunk))
+
+    def _frames(self, frames: list[tuple[bytes, bytes]]) -> bool:
+        read = self._reader.feed  # type: ignore[union-attr]
+        done = False
+        for event, data in frames:
+            told = read(data, event)
+            if told == CONTENT:
+                self.chunks += 1
+                self.last_chunk_ns = now = perf_counter_ns()
+                if not self.first_chunk_ns:
+                    self.first_chunk_ns = now
+            elif told == DONE:
+                done = True
+        return done
+
+    def _finish_stream(self, reader: StreamReader) -> None:
+        if self._framing is not None and self.end == "complete":
+            self._frames(self._framing.flush())
+        self.response = reader.finish()
+
+
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"x-ms-request-id", b"cf-ray")
+
+_RATE_LIMITS: Mapping[str, tuple[bytes, ...]] = {
+    f"{of}_{what}": (f"x-ratelimit-{what}-{of}".encode(), f"anthropic-ratelimit-{of}-{what}".encode())
+    for of in ("requests", "tokens")
+    for what in ("limit", "remaining", "reset")
+}
+"""Field of `RateLimit` to the headers that hold it: OpenAI's spelling, which most others share, and Anthropic's."""
+
+
+def _read(headers: Headers) -> dict[bytes, bytes]:
+    return {name.lower(): value for name, value in headers}
+
+
+def _number(value: bytes | None) -> float | None:
+    try:
+        return float(value) if value else None
+    except ValueError:
+        return None
+
+
+def _unreadable(_chunk: bytes) -> bytes:
+    return b""

@@ -1,0 +1,384 @@
+"""
+Sees what passes, and is the one place that promises: the user's call is never broken.
+
+Client plugins hold a `Sending` for each request that is ours and tell it what passes; provider SDKs run their central
+request method inside `scope`, so that their retries are attempts of one operation. All that a client plugin can call
+is `harmless`: what goes wrong in our own code is reported once and changes nothing for the user.
+"""
+
+import functools
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from time import perf_counter_ns
+from typing import ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from otel_llm.call import Call, Content
+from otel_llm.capture.dialect import Request
+from otel_llm.capture.endpoint import Endpoint, Endpoints
+from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest
+from otel_llm.capture.labels import Surroundings
+from otel_llm.capture.operation import Operation, key_hash
+from otel_llm.diagnostics import report_failure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_BACKGROUND_IDS = 10_000
+
+
+def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
+    """
+    Keep what goes wrong inside `function` away from the user's call: it gives None and one line in our own log.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the promise of this module
+            report_failure(function.__qualname__, error)
+            return None
+
+    return guarded
+
+
+class Recorder(Protocol):
+    """
+    The road beyond capture, as operations see it.
+    """
+
+    def starts(self, operation: Operation) -> bool:
+        """
+        Open the operation's span; False when somebody asked for silence.
+        """
+
+    def attach(self, operation: Operation) -> object:
+        """
+        Make the operation's span the current one and give the token that `detach` takes.
+        """
+
+    def detach(self, token: object) -> None:
+        """
+        Make the span that was current before `attach` the current one again.
+        """
+
+    def attempted(self, operation: Operation, exchange: Exchange) -> None:
+        """
+        Note that an exchange has been answered or has failed.
+        """
+
+    def ended(self, operation: Operation, call: Call) -> None:
+        """
+        Price, describe and deliver a finished call.
+        """
+
+
+_current: ContextVar[Operation | None] = ContextVar("otel_llm_operation", default=None)
+
+
+class Sending:
+    """
+    One exchange of an operation, in the hands of the client plugin that sends it.
+    """
+
+    __slots__ = ("_observer", "_tokens", "exchange", "operation")
+
+    def __init__(self, observer: "Observer", operation: Operation, exchange: Exchange) -> None:
+        self._observer = observer
+        self.operation = operation
+        self.exchange = exchange
+        self._tokens: tuple[Token[Operation | None], object] | None = None
+
+    @harmless
+    def attach(self) -> None:
+        """
+        Make the call's span current and mark the operation as sending; `detach` undoes it.
+        """
+        self.operation.sending = True
+        self._tokens = _current.set(self.operation), self._observer.recorder.attach(self.operation)
+
+    @harmless
+    def detach(self) -> None:
+        """
+        Undo `attach`, in the same context.
+        """
+        self.operation.sending = False
+        if self._tokens is not None:
+            current, span = self._tokens
+            self._tokens = None
+            self._observer.recorder.detach(span)
+            _current.reset(current)
+
+    @harmless
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        """
+        Take an answer that the client has read whole; `body` is decoded.
+        """
+        try:
+            self.exchange.answer(status, headers)
+            self.exchange.whole(body)
+        finally:
+            self._settle("complete", None)
+
+    @harmless
+    def opened(self, status: int, headers: Headers) -> None:
+        """
+        Take the head of an answer whose body the user will read.
+        """
+        self.exchange.answer(status, headers)
+        self.exchange.open()
+        self._observer.recorder.attempted(self.operation, self.exchange)
+        self._observer.reaper.wake()
+
+    @harmless
+    def feed(self, chunk: bytes) -> None:
+        """
+        Take the next bytes as they are on the wire, before the user gets them.
+        """
+        if self.exchange.end is None and self.exchange.feed(chunk):
+            self._settle("complete", None)
+
+    @harmless
+    def ended(self, end: End, error: BaseException | None = None) -> None:
+        """
+        Note that the body ended: read to its end, let go of, or broken off by `error`.
+        """
+        if self.exchange.end is None:
+            self._settle(end, error)
+
+    @harmless
+    def failed(self, error: BaseException) -> None:
+        """
+        Note that sending raised, so that there is no answer.
+        """
+        self._settle("failed", error)
+
+    def dropped(self) -> None:
+        """
+        Note that the body was let go of by the garbage collector, where no lock may be taken: a thread does the rest.
+        """
+        if self.exchange.end is None:
+            self._observer.reaper.put(self)
+
+    def _settle(self, end: End, error: BaseException | None) -> None:
+        try:
+            self.exchange.finish(end)
+        finally:
+            self._observer.settle(self.operation, self.exchange, error)
+
+
+class Reaper:
+    """
+    Finishes the calls whose streams the garbage collector found: `put` may be called from a finaliser.
+    """
+
+    def __init__(self) -> None:
+        self._dropped: queue.SimpleQueue[Sending] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """
+        See that the thread runs, also in a forked child.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
+            self._thread.start()
+
+    def put(self, sending: Sending) -> None:
+        """
+        Hand over a call; takes no lock (`SimpleQueue.put` is reentrant).
+        """
+        self._dropped.put(sending)
+
+    def drain(self) -> None:
+        """
+        Finish what was handed over so far, on this thread.
+        """
+        while True:
+            try:
+                self._dropped.get_nowait().ended("closed")
+            except queue.Empty:
+                return
+
+    def _run(self) -> None:
+        while True:
+            self._dropped.get().ended("closed")
+
+
+class Observer:
+    """
+    Sees the requests of all client plugins and tells the recorder of the calls among them.
+    """
+
+    def __init__(
+        self, endpoints: Endpoints, recorder: Recorder, surroundings: Surroundings, *, content: bool = False
+    ) -> None:
+        self.recorder = recorder
+        self.reaper = Reaper()
+        self._match = endpoints.match
+        self._surroundings = surroundings
+        self._content = content
+        self._background: dict[str, bool] = {}
+
+    def endpoint(self, method: str, host: str, port: int | None, path: str) -> Endpoint | None:
+        """
+        Tell what a request is; None, at the price of a look into a dictionary, when it is none of ours.
+        """
+        return self._match(method, host, port, path)
+
+    def begin(self, endpoint: Endpoint, http: HttpRequest) -> Sending | None:
+        """
+        Open an exchange; None when the request is not ours after all, or inside another one that is.
+        """
+        operation = _open_operation()
+        if operation is None:
+            operation = Operation(running=False)
+        elif operation.sending:
+            return None
+        if operation.endpoint is None and not self._started(operation, endpoint, http):
+            return None
+        exchange = Exchange(endpoint.dialect, perf_counter_ns(), content=self._content)
+        operation.exchange = exchange
+        return Sending(self, operation, exchange)
+
+    def settle(self, operation: Operation, exchange: Exchange, error: BaseException | None) -> None:
+        """
+        Count an ended exchange, and finish its operation when nothing more can come.
+        """
+        operation.attempts.append(exchange.attempt(type(error).__name__ if error else None))
+        operation.error = error
+        self.recorder.attempted(operation, exchange)
+        if exchange.ok or not operation.running:
+            self.finish(operation, error)
+
+    def returned(self, operation: Operation) -> None:
+        """
+        Note that the SDK's method returned: with an answer still open, the call goes on until that is read.
+        """
+        operation.running = False
+        if operation.exchange is not None and operation.exchange.end is not None:
+            self.finish(operation, operation.error)
+
+    def raised(self, operation: Operation, error: BaseException) -> None:
+        """
+        Note that the SDK's method raised.
+        """
+        operation.running = False
+        if operation.endpoint is not None:
+            self.finish(operation, error)
+
+    def finish(self, operation: Operation, error: BaseException | None) -> None:
+        """
+        Record the call, once.
+        """
+        if not operation.claim():
+            return
+        prompt = harmless(_prompt)(operation) if self._content else None
+        self.recorder.ended(operation, operation.call(error, billable=self._billable(operation), prompt=prompt))
+
+    def _started(self, operation: Operation, endpoint: Endpoint, http: HttpRequest) -> bool:
+        request = self._request(endpoint, http)
+        if request is None:
+            return False
+        headers = {name.lower(): value for name, value in http.headers}
+        operation.begin(endpoint, http, request, self._surroundings.read(headers))
+        operation.key_hash = key_hash(headers)
+        return self.recorder.starts(operation)
+
+    def _request(self, endpoint: Endpoint, http: HttpRequest) -> Request | None:
+        """
+        Read the request's body; on a host nobody listed, it has to be in the dialect's shape.
+        """
+        try:
+            request = endpoint.dialect.request(http.body or b"", http.path)
+        except msgspec.DecodeError:
+            request = Request(model=None, recognised=False)
+        return request if endpoint.listed or request.recognised else None
+
+    def _billable(self, operation: Operation) -> bool:
+        """
+        Tell whether tokens and cost belong to this call: with a stored answer, to the one that first sees it finished.
+        """
+        response = operation.exchange.response if operation.exchange else None
+        if response is None or response.id is None:
+            return True
+        if response.status in _UNFINISHED:
+            self._await(response.id, operation)
+            return False
+        if operation.endpoint is not None and operation.endpoint.operation != "fetch_response":
+            return True
+        return self._background.pop(response.id, None) is not None
+
+    def _await(self, response_id: str, operation: Operation) -> None:
+        if not operation.request.background:
+            return
+        if len(self._background) >= _BACKGROUND_IDS:
+            self._background.pop(next(iter(self._background)), None)
+        self._background[response_id] = True
+
+
+_UNFINISHED = frozenset({"queued", "in_progress"})
+
+
+def _prompt(operation: Operation) -> Content | None:
+    endpoint, body = operation.endpoint, operation.http.body
+    return endpoint.dialect.prompt(body) if endpoint is not None and body else None
+
+
+def scope(observer: Callable[[], Observer | None], method: Callable[P, R]) -> Callable[P, R]:
+    """
+    Wrap an SDK's central request method: all that it sends is one operation.
+    """
+
+    @functools.wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        seen = observer()
+        if seen is None or _open_operation() is not None:
+            return method(*args, **kwargs)
+        with _scope(seen):
+            return method(*args, **kwargs)
+
+    return run
+
+
+def scope_async(
+    observer: Callable[[], Observer | None], method: Callable[P, Awaitable[R]]
+) -> Callable[P, Awaitable[R]]:
+    """
+    Wrap the `async` twin of a central request method.
+    """
+
+    @functools.wraps(method)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        seen = observer()
+        if seen is None or _open_operation() is not None:
+            return await method(*args, **kwargs)
+        with _scope(seen):
+            return await method(*args, **kwargs)
+
+    return run
+
+
+@contextmanager
+def _scope(observer: Observer) -> Iterator[None]:
+    operation = Operation(running=True)
+    token = _current.set(operation)
+    try:
+        yield
+    except BaseException as error:
+        harmless(observer.raised)(operation, error)
+        raise
+    else:
+        harmless(observer.returned)(operation)
+    finally:
+        _current.reset(token)
+
+
+def _open_operation() -> Operation | None:
+    operation = _current.get()
+    return None if operation is None or operation.finished else operation

@@ -1,0 +1,88 @@
+"""Settings to delivery: which sinks a process has, and where their records wait."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from opentelemetry.sdk.resources import Resource
+
+from otel_llm import plugins
+from otel_llm.delivery.delivery import Delivery
+from otel_llm.delivery.spec import DeliverySettings, SinkSpec
+from otel_llm.formats import find
+from otel_llm.settings import Loaded, Settings, SinkSettings
+from otel_llm.telemetry.event import Event
+
+DEFAULT_FORMATS = {"jsonl": "usage", "elasticsearch": "gateway_log"}
+"""Sink type to the format of its records; all others are `otel`."""
+
+LOCAL = frozenset({"jsonl", "sqlite"})
+"""Sinks whose destination depends on the working directory."""
+
+
+def delivery(loaded: Loaded, *, reprice: Callable[[Event], Event] | None = None) -> Delivery | None:
+    """
+    Give the delivery that the settings ask for; None when no sink is named.
+    """
+    if not loaded.sinks:
+        return None
+    specs = [sink_spec(sink) for sink in loaded.sinks]
+    return Delivery(sinks=specs, settings=delivery_settings(loaded.settings), reprice=reprice)
+
+
+def delivery_settings(settings: Settings) -> DeliverySettings:
+    """
+    Give the part of the settings that delivery obeys.
+    """
+    return DeliverySettings(
+        journal_dir=settings.journal_dir,
+        service_name=str(Resource.create().attributes.get("service.name", "unknown_service")),
+        durability=settings.durability,
+        journal_max_bytes=settings.journal_max_bytes,
+        journal_max_age=settings.journal_max_age,
+        buffer_size=settings.buffer_size,
+        when_full="drop_new" if settings.drop_on_backpressure else settings.when_full,
+        block_ms=settings.block_ms,
+        exit_timeout_ms=settings.exit_timeout_ms,
+        batch_size=settings.batch_size,
+        flush_interval_ms=settings.flush_interval_ms,
+        async_workers=settings.async_workers,
+    )
+
+
+def sink_spec(sink: SinkSettings) -> SinkSpec:
+    """
+    Give one sink as its courier needs it.
+    """
+    common = sink.common
+    wanted = find(common.format or DEFAULT_FORMATS.get(sink.type, "otel"))
+    return SinkSpec(
+        name=sink.name,
+        make=partial(plugins.make_sink, sink),
+        encoder=wanted.encode,
+        content_type=wanted.content_type,
+        identity=_identity(sink),
+        where=common.where,
+        content=common.content,
+        sample=common.sample,
+        redact=common.redact,
+        max_rate=common.max_rate,
+        max_age=common.max_age,
+        max_attempts=common.max_attempts,
+        batch_size=common.batch_size,
+        flush_interval_ms=common.flush_interval_ms,
+        async_workers=common.async_workers,
+        batch_bytes=common.batch_bytes,
+    )
+
+
+def _identity(sink: SinkSettings) -> str:
+    """
+    Say where a sink's records go, without its secrets: those may change, the destination stays.
+    """
+    told = {name: str(value) for name, value in sorted(sink.options.items()) if not _is_secret(name)}
+    return f"{sink.type} {told}" + (f" in {Path.cwd()}" if sink.type in LOCAL else "")
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in ("password", "secret", "token", "key", "credentials"))

@@ -1,0 +1,115 @@
+"""
+The one delivery of a process, whoever asks for it: the pipeline, or exporters that OpenTelemetry's set-up makes.
+
+A sink that is named both ways is one sink. Records reach it through the processor of the pipeline (`take`) or through
+an exporter (`offer`); what was taken is only acknowledged when it is offered.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from otel_llm.delivery import setup
+from otel_llm.delivery.delivery import Delivery
+from otel_llm.settings import Loaded, load
+from otel_llm.telemetry.event import Event
+
+REMEMBERED: Final = 50_000
+"""Ids of records that were taken, kept to know them again."""
+
+_lock = threading.Lock()
+_exporters: dict[str, Mapping[str, object]] = {}
+_delivery: Delivery | None = None
+_taken: dict[str, None] = {}
+
+
+def exporters() -> Mapping[str, Mapping[str, object]]:
+    """
+    Give the sinks that exporters stand for, with their options.
+    """
+    return _exporters
+
+
+def register(sink: str, options: Mapping[str, object]) -> None:
+    """
+    Note that OpenTelemetry's configuration names a sink; two with different options are two sinks.
+    """
+    with _lock:
+        name = _name(sink, options)
+        if name in _exporters:
+            return
+        _exporters[name] = {**options, "type": sink}
+    if _delivery is not None:
+        _add(_delivery, load(exporters=_exporters), name)
+
+
+def start(loaded: Loaded, reprice: Callable[[Event], Event] | None = None) -> Delivery | None:
+    """
+    Give the process's delivery, made from the settings when it is first asked for; None when there is no sink.
+    """
+    global _delivery  # noqa: PLW0603 - there is one per process
+    with _lock:
+        if _delivery is None:
+            _delivery = setup.delivery(loaded, reprice=reprice)
+        return _delivery
+
+
+def stop(timeout: float) -> bool:
+    """
+    Shut the process's delivery down, so that another one can be started.
+    """
+    global _delivery
+    with _lock:
+        delivery, _delivery = _delivery, None
+    return delivery.shutdown(timeout) if delivery is not None else True
+
+
+def flush(timeout: float) -> bool:
+    """
+    Wait until every sink has what was recorded so far; False when the time (seconds) is up before.
+    """
+    return _delivery.flush(timeout) if _delivery is not None else True
+
+
+def take(event: Event) -> None:
+    """
+    Put an event into the journal, and remember that it is there.
+    """
+    if _delivery is not None:
+        _remember(event.id)
+        _delivery.append(event)
+
+
+def offer(event: Event) -> None:
+    """
+    Put an event into the journal unless it is there already.
+    """
+    if event.id in _taken:
+        return
+    if _delivery is None:
+        start(load(exporters=_exporters))
+    take(event)
+
+
+def _remember(event_id: str) -> None:
+    if len(_taken) >= REMEMBERED:
+        _taken.pop(next(iter(_taken)), None)
+    _taken[event_id] = None
+
+
+def _name(sink: str, options: Mapping[str, object]) -> str:
+    """
+    Give the name of the sink with these options: the sink's own for the first, a numbered one for others.
+    """
+    number = 1
+    name = sink
+    while name in _exporters and dict(_exporters[name]) != {**options, "type": sink}:
+        number += 1
+        name = f"{sink}-{number}"
+    return name
+
+
+def _add(delivery: Delivery, loaded: Loaded, name: str) -> None:
+    for sink in loaded.sinks:
+        if sink.name == name:
+            delivery.add_sink(setup.sink_spec(sink))

@@ -1,0 +1,22 @@
+"""
+What `opentelemetry-instrument` runs before the instrumentors: the pipeline is started, on providers that exist.
+
+It never raises, does nothing when `OTEL_SDK_DISABLED` or `OTEL_LLM_ENABLED` say so, and does its work once.
+"""
+
+import os
+
+from otel_llm.capture.observer import harmless
+
+
+@harmless
+def pre_instrument() -> None:
+    """
+    Start the process's pipeline; entry point `opentelemetry_pre_instrument`.
+    """
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return
+    from otel_llm import pipeline, providers
+
+    providers.ensure()
+    pipeline.start()

@@ -1,0 +1,299 @@
+"""
+Where the stations are joined: capture, pricing, telemetry and delivery of one process.
+
+A `Pipeline` is the recorder that operations report to. It is started once per process, by the pre-instrument hook, by
+`otel_llm.configure()`, or by the first instrumentor; `current()` gives it.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, Final
+
+from opentelemetry import _logs, baggage, metrics, trace
+from opentelemetry import context as otel_context
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk.resources import Resource as SdkResource
+from opentelemetry.trace import set_span_in_context
+
+from otel_llm import diagnostics, plugins
+from otel_llm.call import Call
+from otel_llm.capture.endpoint import Endpoints
+from otel_llm.capture.exchange import Exchange
+from otel_llm.capture.labels import Surroundings
+from otel_llm.capture.observer import Observer
+from otel_llm.capture.operation import Operation
+from otel_llm.delivery import shared
+from otel_llm.delivery.stats import SinkStats
+from otel_llm.pricing.book import PriceBook
+from otel_llm.pricing.cost import Cost
+from otel_llm.pricing.operator import OperatorPrices
+from otel_llm.settings import Loaded, load
+from otel_llm.telemetry.content import as_json, content_attributes
+from otel_llm.telemetry.event import EVENT_NAME, Event, Scope, new_event_id
+from otel_llm.telemetry.log_record import EventProcessor, resource_of
+from otel_llm.telemetry.metrics import Metrics
+from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
+from otel_llm.telemetry.redaction import Redactor
+from otel_llm.telemetry.semconv import SCHEMA_URL
+from otel_llm.telemetry.spans import SCOPE, CallSpan, close_span, note_attempt, open_span
+
+VERSION: Final = version("otel-llm")
+
+_SEVERITIES: Final = {
+    "info": (SeverityNumber.INFO, SeverityNumber.ERROR),
+    "spec": (SeverityNumber.DEBUG, SeverityNumber.DEBUG),
+}
+
+
+@dataclass(slots=True)
+class _Trace:
+    """
+    What the pipeline keeps with an operation: its span and what that started with.
+    """
+
+    call_span: CallSpan
+    attributes: Attributes
+
+
+class Pipeline:
+    """
+    The road of one process, from settings as `otel_llm.settings.load` gives them.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        settings = loaded.settings
+        diagnostics.set_level(settings.log_level)
+        diagnostics.report(loaded.problems)
+        self.settings = settings
+        self.book = PriceBook(_operator_prices(loaded))
+        self.delivery = shared.start(loaded, self._reprice)
+        self._content = settings.content
+        self._redactor = Redactor(settings.redact_patterns)
+        self._severities = _SEVERITIES[settings.record_severity]
+        self._tracer = trace.get_tracer(SCOPE, VERSION, schema_url=SCHEMA_URL)
+        meter = metrics.get_meter(SCOPE, VERSION, schema_url=SCHEMA_URL)
+        self._metrics = Metrics(meter, names=settings.metric_names, labels=settings.metric_labels)
+        self._logger = _logs.get_logger(SCOPE, VERSION, schema_url=SCHEMA_URL)
+        self._processed: object = None
+        self.observer = Observer(
+            Endpoints(plugins.dialects(), capture=settings.capture_hosts, ignore=settings.ignore_hosts),
+            self,
+            Surroundings(
+                custom_labels=settings.custom_labels,
+                context=otel_context.get_value,
+                baggage=baggage.get_baggage,
+                resource=self._resource.attributes,
+            ),
+            content=self._content.captured,
+        )
+        self.join_logs()
+
+    def starts(self, operation: Operation) -> bool:
+        """
+        Open the operation's span; False when somebody asked for silence.
+        """
+        endpoint, http = operation.endpoint, operation.http
+        assert endpoint is not None  # noqa: S101 - an operation starts with its endpoint
+        model = operation.request.model
+        attributes = started(endpoint.operation, endpoint.provider, model, http.host, http.port)
+        name = f"{endpoint.operation} {model}" if model else endpoint.operation
+        call_span = open_span(self._tracer, name, attributes, operation.started_ns)
+        if call_span is None:
+            return False
+        operation.trace = _Trace(call_span, attributes)
+        return True
+
+    def attach(self, operation: Operation) -> object:
+        """
+        Make the operation's span the current one; somebody else's is current already.
+        """
+        call_span: CallSpan = operation.trace.call_span
+        return otel_context.attach(set_span_in_context(call_span.span)) if call_span.owned else None
+
+    def detach(self, token: object) -> None:
+        """
+        Undo `attach`.
+        """
+        if token is not None:
+            otel_context.detach(token)  # type: ignore[arg-type]
+
+    def attempted(self, operation: Operation, exchange: Exchange) -> None:
+        """
+        Tell somebody else's span, which may end before ours would, how the call stands.
+        """
+        attempts = len(operation.attempts) + (exchange.end is None)
+        note_attempt(operation.trace.call_span, attempts, exchange.status)
+
+    def ended(self, operation: Operation, call: Call) -> None:
+        """
+        Price, describe and deliver a finished call.
+        """
+        call_span: CallSpan = operation.trace.call_span
+        cost = self.book.price(call, fetched=call.billable)
+        event_id = new_event_id()
+        shared = described(call, cost)
+        own = recorded(call, cost, event_id, self._redactor)
+        content = content_attributes(call.content, self._redactor)
+        on_span = {**shared, **as_json(content)} if content and self._content.on_span else shared
+        close_span(call_span, call, on_span, own.get("otel_llm.error.message"))  # type: ignore[arg-type]
+        if call_span.metered:
+            self._metrics.record(call, cost)
+        record = {**operation.trace.attributes, **shared, **own}
+        if content and self._content.on_event:
+            record.update(content)
+        self._emit(call, call_span, record)
+
+    def join_logs(self) -> None:
+        """
+        Put our processor on the LoggerProvider in force, if it is an SDK's and has none of ours.
+        """
+        provider = _logs.get_logger_provider()
+        if provider is self._processed or not hasattr(provider, "add_log_record_processor"):
+            return
+        self._processed = provider
+        if self.delivery is not None:
+            provider.add_log_record_processor(EventProcessor(shared.take))
+
+    def flush(self, timeout: float) -> bool:
+        """
+        Wait until every sink has what was recorded so far; False when the time (seconds) is up before.
+        """
+        self.observer.reaper.drain()
+        return self.delivery.flush(timeout) if self.delivery is not None else True
+
+    def shutdown(self, timeout: float) -> bool:
+        """
+        Deliver what can be delivered in time (seconds), leave the rest in the journal, and stop.
+        """
+        self.observer.reaper.drain()
+        return shared.stop(timeout)
+
+    def stats(self) -> dict[str, SinkStats]:
+        """
+        Give each sink's counts.
+        """
+        return self.delivery.stats() if self.delivery is not None else {}
+
+    def _emit(self, call: Call, call_span: CallSpan, attributes: Attributes) -> None:
+        severity = self._severities[call.failure is not None]
+        timestamp = call.started_ns + call.duration_ns
+        if self._processed is None:
+            self.join_logs()
+        if self._processed is None:
+            self._append(call_span, attributes, severity, timestamp)
+            return
+        record = LogRecord(
+            timestamp=timestamp,
+            observed_timestamp=timestamp,
+            context=set_span_in_context(call_span.span, _NO_CONTEXT),
+            severity_number=severity,
+            severity_text=severity.name,
+            attributes=attributes,  # type: ignore[arg-type]
+            event_name=EVENT_NAME,
+        )
+        self._logger.emit(record)
+        if call.failure is not None and self.settings.exception_event:
+            self._logger.emit(self._exception(record, attributes))
+
+    def _append(self, call_span: CallSpan, attributes: Attributes, severity: SeverityNumber, timestamp: int) -> None:
+        """
+        Hand the record to delivery ourselves: no LoggerProvider is set up that would.
+        """
+        if self.delivery is None:
+            return
+        context = call_span.span.get_span_context()
+        shared.take(
+            Event(
+                str(attributes["otel_llm.event.id"]),
+                EVENT_NAME,
+                timestamp,
+                timestamp,
+                severity.value,
+                severity.name,
+                attributes,
+                f"{context.trace_id:032x}" if context.is_valid else "",
+                f"{context.span_id:016x}" if context.is_valid else "",
+                int(context.trace_flags),
+                None,
+                resource_of(self._resource),
+                _SCOPE,
+            )
+        )
+
+    @staticmethod
+    def _exception(record: LogRecord, attributes: Attributes) -> LogRecord:
+        names = ("exception.type", "exception.message", "exception.stacktrace", "error.type")
+        told = {name: attributes[name] for name in names if name in attributes}
+        return LogRecord(
+            timestamp=record.timestamp,
+            observed_timestamp=record.observed_timestamp,
+            context=record.context,
+            severity_number=SeverityNumber.WARN,
+            severity_text=SeverityNumber.WARN.name,
+            attributes=told,  # type: ignore[arg-type]
+            event_name="gen_ai.client.operation.exception",
+        )
+
+    def _reprice(self, event: Event) -> Event:
+        """
+        Price a call that ended before the price book was loaded.
+        """
+        call = call_of(event.attributes)
+        self.book.load()
+        cost = self.book.price(call, fetched=call.billable)
+        return event.with_attributes(priced(event.attributes, cost))
+
+    @cached_property
+    def _resource(self) -> SdkResource:
+        resource = getattr(trace.get_tracer_provider(), "resource", None)
+        return resource if isinstance(resource, SdkResource) else SdkResource.create()
+
+
+_NO_CONTEXT = otel_context.Context()
+_SCOPE = Scope(SCOPE, VERSION)
+
+_lock = threading.Lock()
+_pipeline: Pipeline | None = None
+
+
+def current() -> Pipeline | None:
+    """
+    Give the process's pipeline, if it has been started.
+    """
+    return _pipeline
+
+
+def start(code: Mapping[str, Any] | None = None) -> Pipeline | None:
+    """
+    Start the process's pipeline, or give the one that runs; None when the settings switch otel-llm off.
+    """
+    global _pipeline  # noqa: PLW0603 - there is one per process
+    with _lock:
+        if _pipeline is None:
+            loaded = load(code, exporters=shared.exporters())
+            if loaded.settings.enabled:
+                _pipeline = Pipeline(loaded)
+        return _pipeline
+
+
+def stop(timeout: float) -> bool:
+    """
+    Shut the process's pipeline down, so that another one can be started.
+    """
+    global _pipeline  # noqa: PLW0603
+    with _lock:
+        pipeline, _pipeline = _pipeline, None
+    return pipeline.shutdown(timeout) if pipeline is not None else True
+
+
+def _operator_prices(loaded: Loaded) -> OperatorPrices:
+    settings = loaded.settings
+    if settings.prices is not None:
+        prices, problems = OperatorPrices.read_file(settings.prices)
+    else:
+        prices, problems = OperatorPrices.read(settings.pricing, "pricing")
+    diagnostics.report(problems)
+    return prices

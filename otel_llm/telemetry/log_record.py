@@ -1,0 +1,104 @@
+"""OpenTelemetry log records and `Event`s, and the processor that turns the one into the other."""
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource as SdkResource
+
+from otel_llm.telemetry.event import EVENT_NAME, Event, Resource, Scope, new_event_id
+from otel_llm.telemetry.semconv import EVENT_ID, OPERATION
+
+_NOT_CALLS = frozenset({"gen_ai.client.operation.exception"})
+
+Emitted = ReadWriteLogRecord | ReadableLogRecord
+
+
+def is_call_record(record: Emitted) -> bool:
+    """
+    Tell a GenAI call's record, ours or another instrumentation's, from all other logs of the application.
+    """
+    log_record = record.log_record
+    if log_record.event_name == EVENT_NAME:
+        return True
+    return OPERATION in (log_record.attributes or {}) and log_record.event_name not in _NOT_CALLS
+
+
+def event_of(record: Emitted) -> Event:
+    """
+    Give a log record as an event; one without an id gets one, which it keeps for exporters that see it later.
+    """
+    log_record = record.log_record
+    attributes = dict(log_record.attributes or {})
+    event_id = attributes.get(EVENT_ID)
+    if not isinstance(event_id, str):
+        event_id = attributes[EVENT_ID] = new_event_id()
+        log_record.attributes[EVENT_ID] = event_id  # type: ignore[index]
+    observed = log_record.observed_timestamp or 0
+    severity = log_record.severity_number
+    return Event(
+        event_id,
+        log_record.event_name or EVENT_NAME,
+        log_record.timestamp or observed,
+        observed,
+        severity.value if severity is not None else 0,
+        log_record.severity_text or "",
+        attributes,
+        f"{log_record.trace_id:032x}" if log_record.trace_id else "",
+        f"{log_record.span_id:016x}" if log_record.span_id else "",
+        int(log_record.trace_flags or 0),
+        log_record.body,
+        resource_of(record.resource),
+        _scope_of(record.instrumentation_scope),
+    )
+
+
+class EventProcessor(LogRecordProcessor):
+    """
+    Hands every GenAI call's record to `take`, before `emit` returns.
+    """
+
+    def __init__(self, take: Callable[[Event], object]) -> None:
+        self._take = take
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        if is_call_record(log_record):
+            self._take(event_of(log_record))
+
+    def shutdown(self) -> None:
+        """
+        Do nothing: delivery has its own end.
+        """
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002
+        """
+        Say that nothing is waiting here: what was taken is in the journal.
+        """
+        return True
+
+
+_resources: dict[int, tuple[SdkResource, Resource]] = {}
+_scopes: dict[tuple[str, str], Scope] = {}
+
+
+def resource_of(resource: SdkResource | None) -> Resource:
+    """
+    Give the SDK's resource in our form; each one is read once.
+    """
+    if resource is None:
+        return _NO_RESOURCE
+    known = _resources.get(id(resource))
+    if known is None or known[0] is not resource:
+        ours = Resource(dict(resource.attributes), resource.schema_url)
+        _resources[id(resource)] = known = (resource, ours)
+    return known[1]
+
+
+_NO_RESOURCE = Resource()
+
+
+def _scope_of(scope: Any) -> Scope:
+    if scope is None:
+        return Scope()
+    key = (scope.name, scope.version or "")
+    return _scopes.get(key) or _scopes.setdefault(key, Scope(*key))

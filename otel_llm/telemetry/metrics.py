@@ -1,0 +1,161 @@
+"""
+A few metrics per call, under the released names of the conventions or the next ones.
+
+Every histogram is recorded once per call, never per chunk: time per output chunk is the call's mean.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from opentelemetry.metrics import Counter, Histogram, Meter
+
+from otel_llm.call import Call
+from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.record import Attributes, started
+from otel_llm.telemetry.semconv import DURATION_BUCKETS, ERROR_TYPE, RESPONSE_MODEL, TOKEN_BUCKETS
+
+MetricNames = Literal["released", "next"]
+
+_INFERENCE = frozenset({"chat", "text_completion", "generate_content"})
+
+
+class Metrics:
+    """
+    The instruments of one meter; `labels` are those that may become metric attributes.
+    """
+
+    def __init__(self, meter: Meter, *, names: MetricNames = "released", labels: Sequence[str] = ()) -> None:
+        self._labels = frozenset(labels)
+        self._set = _Released(meter) if names == "released" else _Next(meter)
+        self._cost = meter.create_counter("otel_llm.cost", unit="{USD}", description="Money spent on provider calls.")
+
+    def record(self, call: Call, cost: Cost) -> None:
+        """
+        Record one finished call.
+        """
+        attributes = started(call.operation, call.provider, call.request_model, call.server_address, call.server_port)
+        if call.response_model is not None:
+            attributes[RESPONSE_MODEL] = call.response_model
+        for name in self._labels & call.labels.keys():
+            attributes[f"otel_llm.label.{name}"] = call.labels[name]
+        self._set.record(call, attributes)
+        if cost.total:
+            self._cost.add(float(cost.total), attributes)  # type: ignore[arg-type]
+
+
+class _Released:
+    """
+    The names that dashboards of today read.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._duration = _seconds(meter, "gen_ai.client.operation.duration", "GenAI operation duration.")
+        self._first = _seconds(
+            meter, "gen_ai.client.operation.time_to_first_chunk", "Time to receive the first chunk of a stream."
+        )
+        self._chunk = _seconds(
+            meter, "gen_ai.client.operation.time_per_output_chunk", "Mean time per output chunk after the first."
+        )
+        self._tokens = meter.create_histogram(
+            "gen_ai.client.token.usage",
+            unit="{token}",
+            description="Number of input and output tokens used.",
+            explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
+        )
+
+    def record(self, call: Call, attributes: Attributes) -> None:
+        _record_durations(call, attributes, self._duration, self._first, self._chunk)
+        if not call.billable:
+            return
+        for kind, count in (("input", call.usage.input_tokens), ("output", call.usage.output_tokens)):
+            if count is not None:
+                self._tokens.record(count, {**attributes, "gen_ai.token.type": kind})  # type: ignore[dict-item]
+
+
+class _Next:
+    """
+    The names that the conventions' main branch has.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._operation = _seconds(meter, "gen_ai.client.operation.duration", "GenAI operation duration.")
+        self._inference = _seconds(meter, "gen_ai.client.inference.duration", "GenAI client inference duration.")
+        self._first = _seconds(
+            meter, "gen_ai.client.inference.time_to_first_chunk", "Time to receive the first chunk of a stream."
+        )
+        self._chunk = _seconds(
+            meter, "gen_ai.client.inference.time_per_output_chunk", "Mean time per output chunk after the first."
+        )
+        self._counters = {field: _tokens(meter, name, what) for field, (name, what) in _COUNTERS.items()}
+        self._histograms = {
+            field: meter.create_histogram(
+                f"gen_ai.client.inference.operation.{field}",
+                unit="{token}",
+                description=f"The number of {field.replace('_', ' ')} of an operation.",
+                explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
+            )
+            for field in ("input_tokens", "output_tokens")
+        }
+
+    def record(self, call: Call, attributes: Attributes) -> None:
+        inference = call.operation in _INFERENCE
+        duration = self._inference if inference else self._operation
+        _record_durations(call, attributes, duration, self._first, self._chunk)
+        if inference and call.billable:
+            self._record_tokens(call, attributes)
+
+    def _record_tokens(self, call: Call, attributes: Attributes) -> None:
+        for field, counter in self._counters.items():
+            for modality, count in _by_modality(call, field):
+                counter.add(count, {**attributes, "gen_ai.token.modality": modality})  # type: ignore[dict-item]
+        failed = {**attributes, ERROR_TYPE: call.failure.type} if call.failure else attributes
+        for field, histogram in self._histograms.items():
+            histogram.record(getattr(call.usage, field) or 0, failed)  # type: ignore[arg-type]
+
+
+_COUNTERS = {
+    "input_tokens": ("usage.input_tokens", "The number of input tokens used, cached ones included."),
+    "output_tokens": ("usage.output_tokens", "The number of output tokens used, reasoning included."),
+    "cache_read_tokens": ("usage.cache_read.input_tokens", "The number of input tokens served from a cache."),
+    "cache_write_tokens": ("usage.cache_write.input_tokens", "The number of input tokens written to a cache."),
+    "reasoning_tokens": ("usage.reasoning.output_tokens", "The number of output tokens spent on reasoning."),
+}
+_SPLIT = frozenset({"input_tokens", "output_tokens", "cache_read_tokens"})
+_ALWAYS = frozenset({"input_tokens", "output_tokens"})
+
+
+def _by_modality(call: Call, field: str) -> list[tuple[str, int]]:
+    """
+    Split a count by modality where the provider did; the rest is `unknown`, and so is the 0 of a call without usage.
+    """
+    total: int | None = getattr(call.usage, field)
+    if total is None:
+        return [("unknown", 0)] if field in _ALWAYS else []
+    parts = [
+        (modality, count)
+        for modality in ("text", "audio", "image")
+        if field in _SPLIT and (count := getattr(call.usage, f"{modality}_{field}"))
+    ]
+    rest = total - sum(count for _, count in parts)
+    return [*parts, ("unknown", rest)] if rest > 0 or not parts else parts
+
+
+def _record_durations(
+    call: Call, attributes: Attributes, duration: Histogram, first: Histogram, chunk: Histogram
+) -> None:
+    failed = {**attributes, ERROR_TYPE: call.failure.type} if call.failure else attributes
+    duration.record(call.duration_ns / 1e9, failed)  # type: ignore[arg-type]
+    if call.first_chunk_ns is not None:
+        first.record(call.first_chunk_ns / 1e9, attributes)  # type: ignore[arg-type]
+    if call.chunk_interval_ns is not None:
+        chunk.record(call.chunk_interval_ns / 1e9, attributes)  # type: ignore[arg-type]
+
+
+def _seconds(meter: Meter, name: str, description: str) -> Histogram:
+    return meter.create_histogram(
+        name, unit="s", description=description, explicit_bucket_boundaries_advisory=DURATION_BUCKETS
+    )
+
+
+def _tokens(meter: Meter, name: str, description: str) -> Counter:
+    return meter.create_counter(f"gen_ai.client.inference.{name}", unit="{token}", description=description)

@@ -1,0 +1,313 @@
+"""
+`Call` and `Cost` spelled as attributes.
+
+`described` is what span and record share, `recorded` what only the record carries; together with the attributes a span
+starts with, the record is complete by itself.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import astuple
+
+from otel_llm.call import Call, Failure, Parameters, Usage
+from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.redaction import Redactor
+from otel_llm.telemetry.semconv import (
+    ERROR_TYPE,
+    EVENT_ID,
+    HTTP_STATUS,
+    OPENAI_API_TYPES,
+    OPENAI_PROVIDERS,
+    OPERATION,
+    PARAMETER_NAMES,
+    PROVIDER,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    USAGE,
+    USAGE_NAMES,
+)
+
+Attributes = dict[str, object]
+
+MAX_MESSAGE = 2_000
+"""Characters kept of an error message."""
+
+
+def started(operation: str, provider: str, model: str | None, address: str | None, port: int | None) -> Attributes:
+    """
+    Give what is known when a call starts, for samplers.
+    """
+    attributes: Attributes = {OPERATION: operation, PROVIDER: provider}
+    if model is not None:
+        attributes[REQUEST_MODEL] = model
+    if address is not None:
+        attributes[SERVER_ADDRESS] = address
+        if port is not None:
+            attributes[SERVER_PORT] = port
+    return attributes
+
+
+def described(call: Call, cost: Cost) -> Attributes:
+    """
+    Give what a finished call's span and record both carry.
+    """
+    attributes: Attributes = {"otel_llm.attempts": max(len(call.attempts), 1)}
+    _put(attributes, PARAMETER_NAMES, astuple(call.parameters))
+    _put(attributes, USAGE_NAMES, astuple(call.usage))
+    attributes["otel_llm.usage_source"] = call.usage_source
+    _put(attributes, _RESPONSE_NAMES, (call.response_model, call.response_id, call.response_status, call.http_status))
+    if call.finish_reasons:
+        attributes["gen_ai.response.finish_reasons"] = call.finish_reasons
+    if call.parameters.choice_count not in {None, 1}:
+        attributes["gen_ai.request.choice.count"] = call.parameters.choice_count
+    if call.stream:
+        attributes["gen_ai.request.stream"] = True
+        if call.first_chunk_ns is not None:
+            attributes["gen_ai.response.time_to_first_chunk"] = call.first_chunk_ns / 1e9
+    if call.failure is not None:
+        attributes[ERROR_TYPE] = call.failure.type
+    identity = call.identity
+    _put(attributes, _IDENTITY_NAMES, (identity.user_id, identity.session_id, identity.conversation_id))
+    if call.provider in OPENAI_PROVIDERS:
+        attributes.update(_openai(call))
+    for name, value in call.labels.items():
+        attributes[f"otel_llm.label.{name}"] = value
+    _put_total(attributes, cost)
+    return attributes
+
+
+def recorded(call: Call, cost: Cost, event_id: str, redactor: Redactor) -> Attributes:
+    """
+    Give what only the record carries.
+    """
+    seconds = call.duration_ns / 1e9
+    attributes: Attributes = {
+        EVENT_ID: event_id,
+        "otel_llm.event.type": event_type(call),
+        "otel_llm.status": call.status,
+        "otel_llm.start_time_unix_nano": call.started_ns,
+        "otel_llm.duration": seconds,
+        "otel_llm.request.id": call.request_id or event_id,
+        "otel_llm.api.type": call.api,
+        "http.request.method": call.method,
+        "url.path": call.path,
+    }
+    _put(attributes, _SIZE_NAMES, (call.request_bytes, call.response_bytes))
+    if call.first_byte_ns is not None:
+        attributes["otel_llm.time_to_first_byte"] = call.first_byte_ns / 1e9
+    if call.stream:
+        _put(attributes, ("otel_llm.tokens_per_second",), (_tokens_per_second(call),))
+    _put_cost(attributes, cost)
+    if len(call.attempts) > 1:
+        attributes["otel_llm.attempt_log"] = _attempt_log(call)
+    _put(attributes, _REFERENCE_NAMES, _references(call))
+    _put(attributes, _KEY_NAMES, astuple(call.key))
+    if call.parent_request_id is not None:
+        attributes["otel_llm.is_fallback"] = True
+    if call.rate_limit is not None:
+        _put(attributes, _RATE_LIMIT_NAMES, astuple(call.rate_limit))
+    if call.cache is not None:
+        _put(attributes, _CACHE_NAMES, astuple(call.cache))
+    if call.failure is not None:
+        attributes.update(_failed(call.failure, redactor))
+    return attributes
+
+
+def priced(attributes: Attributes, cost: Cost) -> Attributes:
+    """
+    Give a record's attributes with another cost.
+    """
+    kept = {name: value for name, value in attributes.items() if name not in _COST_NAMES}
+    _put_total(kept, cost)
+    _put_cost(kept, cost)
+    return kept
+
+
+def call_of(attributes: Attributes) -> Call:
+    """
+    Give the call that a record describes, as far as its price depends on it.
+    """
+    get: Any = attributes.get
+    usage = {field: get(name) for field, name in _BILLED.items() if get(name) is not None}
+    return Call(
+        operation=get(OPERATION),
+        provider=get(PROVIDER),
+        api=get("otel_llm.api.type") or "",
+        started_ns=get("otel_llm.start_time_unix_nano") or 0,
+        duration_ns=0,
+        status="success",
+        request_model=get(REQUEST_MODEL),
+        response_model=get(RESPONSE_MODEL),
+        usage=Usage(**usage),
+        usage_source=get("otel_llm.usage_source") or "absent",
+        service_tier=get("openai.response.service_tier"),
+        parameters=Parameters(service_tier=get("openai.request.service_tier")),
+    )
+
+
+def event_type(call: Call) -> str:
+    """
+    Give the event type of a call (requirements B-104).
+    """
+    if call.cache is not None and call.cache.hit:
+        return "cache_hit"
+    if call.status == "rate_limited":
+        return "rate_limit"
+    return "error" if call.failure is not None else "api_call"
+
+
+_RESPONSE_NAMES = (RESPONSE_MODEL, "gen_ai.response.id", "gen_ai.response.status", HTTP_STATUS)
+_IDENTITY_NAMES = ("user.id", "session.id", "gen_ai.conversation.id")
+_SIZE_NAMES = ("http.request.body.size", "http.response.body.size")
+_REFERENCE_NAMES = (
+    "otel_llm.project.id",
+    "otel_llm.project.name",
+    "otel_llm.org.id",
+    "otel_llm.experiment.id",
+    "otel_llm.request.parent_id",
+    "otel_llm.fallback.index",
+    "otel_llm.route.alias",
+    "otel_llm.cache_write_1h_tokens",
+    "otel_llm.web_searches",
+)
+_KEY_NAMES = (
+    "otel_llm.key.id",
+    "otel_llm.key.name",
+    "otel_llm.key.hash",
+    "otel_llm.virtual_key.id",
+    "otel_llm.virtual_key.name",
+)
+_RATE_LIMIT_NAMES = (
+    "otel_llm.ratelimit.requests.limit",
+    "otel_llm.ratelimit.requests.remaining",
+    "otel_llm.ratelimit.requests.reset",
+    "otel_llm.ratelimit.tokens.limit",
+    "otel_llm.ratelimit.tokens.remaining",
+    "otel_llm.ratelimit.tokens.reset",
+)
+_CACHE_NAMES = (
+    "otel_llm.cache.hit",
+    "otel_llm.cache.type",
+    "otel_llm.cache.store",
+    "otel_llm.cache.similarity",
+    "otel_llm.cache.threshold",
+    "otel_llm.cache.embedding.provider",
+    "otel_llm.cache.embedding.model",
+    "otel_llm.cache.embedding.input_tokens",
+)
+_COST_PARTS = {
+    "otel_llm.cost.input": "input",
+    "otel_llm.cost.output": "output",
+    "otel_llm.cost.cache_read": "cache_read",
+    "otel_llm.cost.cache_write": "cache_write",
+    "otel_llm.cost.reasoning": "reasoning",
+    "otel_llm.cost.audio": "audio",
+    "otel_llm.cost.image": "image",
+    "otel_llm.cost.tools": "tools",
+    "otel_llm.cost.requests": "requests",
+    "otel_llm.cost.discount": "discount",
+}
+
+
+_COST_NAMES = frozenset(
+    {
+        *_COST_PARTS,
+        "gen_ai.usage.cost",
+        "operation.cost",
+        "otel_llm.cost.source",
+        "otel_llm.cost.price_version",
+        "otel_llm.cost.unknown_reason",
+    }
+)
+_BILLED = {field: name for field, name in USAGE.items() if name is not None} | {
+    "cache_write_1h_tokens": "otel_llm.cache_write_1h_tokens",
+    "web_searches": "otel_llm.web_searches",
+}
+
+
+def _put(attributes: Attributes, names: tuple[str | None, ...], values: tuple[object, ...]) -> None:
+    for name, value in zip(names, values, strict=True):
+        if value is not None and name is not None:
+            attributes[name] = value
+
+
+def _put_total(attributes: Attributes, cost: Cost) -> None:
+    if cost.total is not None:
+        attributes["gen_ai.usage.cost"] = attributes["operation.cost"] = float(cost.total)
+        attributes["otel_llm.cost.source"] = cost.source
+
+
+def _put_cost(attributes: Attributes, cost: Cost) -> None:
+    for name, part in _COST_PARTS.items():
+        amount: Decimal | None = getattr(cost, part)
+        if amount is not None:
+            attributes[name] = float(amount)
+    if cost.price_version is not None:
+        attributes["otel_llm.cost.price_version"] = cost.price_version
+    if cost.unknown_reason is not None:
+        attributes["otel_llm.cost.unknown_reason"] = cost.unknown_reason
+
+
+def _openai(call: Call) -> Attributes:
+    attributes: Attributes = {}
+    _put(
+        attributes,
+        ("openai.api.type", "openai.response.service_tier", "openai.response.system_fingerprint"),
+        (OPENAI_API_TYPES.get(call.api), call.service_tier, call.system_fingerprint),
+    )
+    if call.parameters.service_tier not in {None, "auto"}:
+        attributes["openai.request.service_tier"] = call.parameters.service_tier
+    return attributes
+
+
+def _references(call: Call) -> tuple[object, ...]:
+    identity, usage = call.identity, call.usage
+    return (
+        identity.project_id,
+        identity.project_name,
+        identity.org_id,
+        identity.experiment_id,
+        call.parent_request_id,
+        call.fallback_index,
+        call.route_alias,
+        usage.cache_write_1h_tokens,
+        usage.web_searches,
+    )
+
+
+def _tokens_per_second(call: Call) -> float | None:
+    """
+    Give output tokens per second between the first content chunk and the end (requirements 2.4).
+    """
+    if call.first_chunk_ns is None or call.usage.output_tokens is None:
+        return None
+    elapsed = call.duration_ns - call.first_chunk_ns
+    return call.usage.output_tokens / (elapsed / 1e9) if elapsed > 0 else None
+
+
+def _attempt_log(call: Call) -> list[Attributes]:
+    log: list[Attributes] = []
+    for attempt in call.attempts:
+        row: Attributes = {"seconds": attempt.duration_ns / 1e9}
+        _put(
+            row,
+            ("status", "request_id", "retry_after", "error_type"),
+            (attempt.status, attempt.request_id, attempt.retry_after, attempt.error_type),
+        )
+        log.append(row)
+    return log
+
+
+def _failed(failure: Failure, redactor: Redactor) -> Attributes:
+    attributes: Attributes = {}
+    _put(attributes, ("exception.type",), (failure.exception_type,))
+    if failure.message:
+        attributes["otel_llm.error.message"] = redactor.text(failure.message[:MAX_MESSAGE])
+    if failure.exception_type:
+        attributes["exception.message"] = attributes.get("otel_llm.error.message", "")
+    if failure.stacktrace:
+        attributes["exception.stacktrace"] = redactor.text(failure.stacktrace)
+    return attributes
