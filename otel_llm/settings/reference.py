@@ -95,8 +95,8 @@ _PAGE: Final = """\
 
 A setting is read from, in this order: what code gives to `otel_llm.configure`, its environment variable, the file
 that `OTEL_LLM_CONFIG` names (YAML; JSON and TOML by suffix), its default. An empty variable counts as unset.
-`otel-llm doctor` shows each value with its origin. A value that cannot be used is reported together with all others, and
-its default takes its place; a sink with such a value is off, the other sinks work.
+`otel-llm doctor` shows each value with its origin. A value that cannot be used is reported together with all others,
+and its default takes its place; a sink with such a value is off, the other sinks work.
 
 | in the file | in the environment | default | meaning |
 | --- | --- | --- | --- |

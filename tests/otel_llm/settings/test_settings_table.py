@@ -2,11 +2,13 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 
-from otel_llm.settings import ContentCapture, Settings, environment_name, load
+from otel_llm.formats import FORMATS
+from otel_llm.settings import ContentCapture, Settings, SinkCommon, environment_name, load
 
 ROWS = [
     ("enabled", "false", False),
@@ -132,3 +134,9 @@ def test_drop_on_backpressure_drops_new_records():
     assert load({"drop_on_backpressure": True}, {}).settings.when_full == "drop_new"
     assert load({"drop_on_backpressure": True, "when_full": "drop_old"}, {}).settings.when_full == "drop_old"
     assert len(load({"drop_on_backpressure": True, "when_full": "block"}, {}).problems) == 1
+
+
+def test_every_format_can_be_set():
+    """A sink's `format` may be any format that there is."""
+    choices = get_args(get_args(get_type_hints(SinkCommon)["format"])[0])
+    assert set(choices) == set(FORMATS)
