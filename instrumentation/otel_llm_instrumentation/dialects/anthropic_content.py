@@ -21,12 +21,12 @@ def input_messages(messages: object) -> list[Message]:
     return [parts.message(str(turn.get("role")), content_parts(turn.get("content"))) for turn in dicts(messages)]
 
 
-def output_message(blocks: object, reasons: tuple[str, ...]) -> list[Message]:
+def output_message(blocks: object, reasons: tuple[str, ...]) -> list[Message] | None:
     """
-    Give the one message that an answer is.
+    Give the one message that an answer is; None when nothing came.
     """
     told = content_parts(blocks)
-    return [parts.message("assistant", told, finish_reason=next(iter(reasons), None))] if told else []
+    return [parts.message("assistant", told, finish_reason=next(iter(reasons), None))] if told else None
 
 
 def content_parts(content: object) -> list[Part]:

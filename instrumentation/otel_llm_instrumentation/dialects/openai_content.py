@@ -21,11 +21,11 @@ def input_messages(messages: object) -> list[Message]:
     return [message for message in told if message["parts"]]
 
 
-def output_messages(choices: object) -> list[Message]:
+def output_messages(choices: object) -> list[Message] | None:
     """
-    Give one message per choice.
+    Give one message per choice; None when there is no choice.
     """
-    return [_output_message(choice) for choice in dicts(choices)]
+    return [_output_message(choice) for choice in dicts(choices)] or None
 
 
 def tool_definitions(tools: object) -> list[dict[str, object]] | None:

@@ -36,13 +36,13 @@ def item_messages(items: object) -> list[Message]:
     return messages
 
 
-def output_message(items: object, reasons: tuple[str, ...]) -> list[Message]:
+def output_message(items: object, reasons: tuple[str, ...]) -> list[Message] | None:
     """
-    Give the one message that a response is.
+    Give the one message that a response is; None when nothing came.
     """
     told = [part for item in dicts(items) for part in _item_parts(item)]
     reason = "tool_calls" if "tool_calls" in reasons else next(iter(reasons), None)
-    return [parts.message("assistant", told, finish_reason=finish_reason(reason))] if told else []
+    return [parts.message("assistant", told, finish_reason=finish_reason(reason))] if told else None
 
 
 class ItemTranscript:
