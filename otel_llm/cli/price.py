@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from otel_llm.call import Call, Usage
+from otel_llm.errors import Problem
 from otel_llm.pricing.book import PriceBook
 from otel_llm.pricing.card import EXACT
 from otel_llm.pricing.cost import Cost
@@ -18,6 +18,7 @@ from otel_llm.pricing.explain import Line, explain
 from otel_llm.pricing.money import dollars
 from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.pricing.providers import canonical, is_known
+from otel_llm.settings.loader import load
 
 _MICROS = 6
 _PER = {1: "", 1_000: " / 1K", 1_000_000: " / 1M"}
@@ -64,7 +65,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--tier", help="service tier, such as flex or priority")
     parser.add_argument("--batch", action="store_true", help="as part of a batch job")
     parser.add_argument("--at", metavar="DATE", type=_moment, help="price on that day (ISO 8601, UTC); default: now")
-    parser.add_argument("--prices", metavar="FILE", type=Path, help="your own prices; default: $OTEL_LLM_PRICES")
+    parser.add_argument("--prices", metavar="FILE", type=Path, help="your own prices; default: those of the settings")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -73,14 +74,19 @@ def run(args: argparse.Namespace) -> int:
     """
     Print the bill; 0 when the price is known, 1 when it is not, 2 when the operator's prices have mistakes.
     """
-    path = args.prices or os.environ.get("OTEL_LLM_PRICES")
-    operator, problems = OperatorPrices.read_file(Path(path)) if path else (OperatorPrices(), [])
+    operator, problems = _operator_prices(args.prices)
     if problems:
         print(*problems, sep="\n", file=sys.stderr)
         return 2
     bill = _bill(args, PriceBook(operator))
     _show(bill, as_json=args.json)
     return 0 if bill.cost.total is not None else 1
+
+
+def _operator_prices(file: Path | None) -> tuple[OperatorPrices, list[Problem]]:
+    settings = load().settings
+    path = file or settings.prices
+    return OperatorPrices.read(settings.pricing, "pricing") if path is None else OperatorPrices.read_file(path)
 
 
 def _bill(args: argparse.Namespace, book: PriceBook) -> Bill:

@@ -33,6 +33,8 @@ BOOK_LOADING: Final = "book_loading"
 
 _LOADING: Final = Cost.unknown(BOOK_LOADING)
 _FETCH: Final = Cost.unknown("fetch carries no cost")
+_NOT_ASKED: Final = Cost(total=Decimal(0), source="provider")
+"""A direct hit in a response cache: the provider bills nothing."""
 _NO_TOKENS: Final = Cost.unknown("usage absent")
 _NO_INPUT: Final = Cost.unknown("input tokens absent")
 _NO_OUTPUT: Final = Cost.unknown("output tokens absent")
@@ -124,7 +126,7 @@ class PriceBook:
         Price what a response cache did: a direct hit is free, a semantic one needed an embedding.
         """
         if not cache.embedding_input_tokens:
-            return Cost(total=Decimal(0))
+            return _NOT_ASKED
         usage = Usage(input_tokens=cache.embedding_input_tokens)
         provider = cache.embedding_provider or call.provider
         quarter = call.started_ns // _QUARTER_HOUR_NS
@@ -135,10 +137,13 @@ class PriceBook:
         Give the first cost that is known, else the first reason.
         """
         cards = self._cards.get(key) or self._find(key)
-        cost = cards[0].price(usage) if cards else _LOADING
-        if cost.total is None and len(cards) > 1:
-            return cards[1].price(usage)
-        return cost
+        if not cards:
+            return _LOADING
+        cost = cards[0].price(usage)
+        if cost.total is not None or len(cards) == 1:
+            return cost
+        estimate = cards[1].price(usage)
+        return cost if estimate.total is None else estimate
 
     def _find(self, key: _Key) -> _Cards:
         cards = self._make(key)

@@ -65,10 +65,10 @@ UNITS: Final = (
         frozenset({"search"}),
         "web_searches_kcount",
         "webSearchPer1K",
-        1_000,
-        1_000,
+        per=1_000,
+        book_per=1_000,
     ),
-    Unit("request", "", "requests", frozenset({"request"}), "requests_kcount", "perRequest", 1, 1_000),
+    Unit("request", "", "requests", frozenset({"request"}), "requests_kcount", "perRequest", per=1, book_per=1_000),
 )
 
 BY_NAME: Final = {unit.name: unit for unit in UNITS}

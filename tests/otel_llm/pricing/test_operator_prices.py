@@ -3,6 +3,8 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_llm.call import Usage
 from otel_llm.pricing.operator import OperatorPrices
@@ -222,6 +224,24 @@ class TestMistakes:
         Only a name that looks like a slip of the pen is questioned.
         """
         assert _read({"discounts": {"acme": 0.5, "grok": 1}}).discounts == {"acme": Decimal("0.5"), "x_ai": Decimal(1)}
+
+
+_keys = st.sampled_from(["models", "discounts", "fallback", "tiers", "maxInputTokens", "inputPer1M", "m", "", "a/b"])
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys | st.integers(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(section=st.dictionaries(_keys, _anything) | _anything)
+def test_no_section_is_too_wrong_to_be_read(section):
+    """
+    Whatever stands in the file, it gives prices and problems, never an exception.
+    """
+    prices, problems = OperatorPrices.read(section, "pricing")
+    assert all(0 < factor <= 1 for factor in prices.discounts.values())
+    assert all(str(problem) for problem in problems)
 
 
 class TestFile:

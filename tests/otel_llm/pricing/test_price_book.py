@@ -6,6 +6,8 @@ import threading
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_llm.call import Parameters, ResponseCache, Usage
 from otel_llm.pricing.book import PriceBook
@@ -21,6 +23,10 @@ def _book(**section):
     book = PriceBook(operator)
     book.load()
     return book
+
+
+_PARTS = ("input", "output", "cache_read", "cache_write", "reasoning", "audio", "image", "tools", "requests")
+_DISCOUNTED = {factor: _book(discounts={"unknown": factor} if factor else {}) for factor in (None, "0.85", "1")}
 
 
 class TestOrder:
@@ -83,6 +89,13 @@ class TestOrder:
         """
         cost = _book(fallback=True).price(make_call("openai", "gpt-4o", input_tokens=100, output_tokens=0))
         assert (cost.total, cost.source) == (Decimal(100) * Decimal("2.50") / M, "book")
+
+    def test_where_the_estimate_has_no_answer_either_the_books_reason_stands(self, make_call):
+        """
+        Searches have no fallback price; what is missing first is the model's price.
+        """
+        call = make_call("openai", "acme-1", input_tokens=1, output_tokens=1, web_searches=1)
+        assert _book(fallback=True).price(call) == Cost.unknown("no price for openai/acme-1")
 
 
 class TestDiscount:
@@ -204,7 +217,7 @@ class TestResponseCache:
         Nobody was asked, whatever usage the cached answer repeats.
         """
         call = make_call("openai", "gpt-4o", input_tokens=10, cache=ResponseCache(hit=True, type="direct"))
-        assert book.price(call).total == 0
+        assert book.price(call) == Cost(total=Decimal(0), source="provider")
 
     def test_a_semantic_hit_costs_its_embedding(self, book, make_call):
         """
@@ -282,7 +295,27 @@ class TestLoading:
         assert os.waitpid(child, 0)[1] == 0
 
 
+_count = st.none() | st.integers(0, 1000)
+
+
 class TestArithmetic:
+    @given(
+        counts=st.fixed_dictionaries(dict.fromkeys(Usage.__struct_fields__, _count)),
+        model=st.sampled_from(["gpt-4o", "gpt-realtime", "claude-sonnet-4-5", "gemini-2.5-flash", "acme"]),
+        factor=st.sampled_from([None, "0.85", "1"]),
+    )
+    def test_any_counts_give_a_sum_of_parts_or_a_reason(self, make_call, counts, model, factor):
+        """
+        However wild the counts, nothing raises and no part is negative; a known total is exactly the sum of its parts.
+        """
+        book = _DISCOUNTED[factor]
+        cost = book.price(make_call("unknown", model, usage=Usage(**counts)))
+        parts = [getattr(cost, part) for part in _PARTS]
+        known = [part for part in parts if part is not None]
+        assert (cost.total is None) == (cost.unknown_reason is not None)
+        assert all(part >= 0 for part in known)
+        assert cost.total is None or cost.total == sum(known, Decimal(0))
+
     def test_the_applications_decimal_context_does_not_matter(self, book, make_call):
         """
         A thread that counts with three digits and traps inexact results still gets exact costs.

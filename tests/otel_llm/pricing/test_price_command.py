@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 import pytest
 
@@ -11,7 +12,8 @@ from otel_llm.cli.price import add_parser, run
 @pytest.fixture
 def price(capsys, monkeypatch):
     """Run the command; give exit code, output and error output."""
-    monkeypatch.delenv("OTEL_LLM_PRICES", raising=False)
+    for name in ("OTEL_LLM_PRICES", "OTEL_LLM_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
     parser = argparse.ArgumentParser()
     add_parser(parser.add_subparsers())
 
@@ -70,6 +72,20 @@ def test_an_unknown_model_exits_1_with_the_nearest_names(price):
     assert "nearest known models: gpt-4o" in out
 
 
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_terminal_gets_a_table_if_rich_is_there(price, monkeypatch, rich):
+    """
+    The same amounts either way.
+    """
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    _, out, _ = price("gpt-4o", "--input", "1000")
+    assert "$2.50 / 1M" in out
+    assert "$0.002500" in out
+    assert ("│" in out) is rich
+
+
 def test_a_model_may_carry_its_provider(price):
     """
     `azure-openai/gpt-4o` is gpt-4o at Azure.
@@ -94,6 +110,17 @@ def test_your_own_prices_and_discount_are_used(price, tmp_path, monkeypatch):
         ["total", "$0.010200"],
         ["source:", "operator", "(mine)"],
     ]
+
+
+def test_the_settings_file_may_hold_the_prices(price, tmp_path, monkeypatch):
+    """
+    The section `pricing` of the file named by OTEL_LLM_CONFIG counts here as in the application.
+    """
+    path = tmp_path / "otel-llm.yaml"
+    path.write_text("pricing: {models: {gpt-4o: {inputPer1M: 3}}}\n")
+    monkeypatch.setenv("OTEL_LLM_CONFIG", str(path))
+    _, out, _ = price("gpt-4o", "--input", "1000")
+    assert "$0.003000" in out
 
 
 def test_mistakes_in_your_prices_are_all_told(price, tmp_path):
