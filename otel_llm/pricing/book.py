@@ -35,6 +35,7 @@ _LOADING: Final = Cost.unknown(BOOK_LOADING)
 _FETCH: Final = Cost.unknown("fetch carries no cost")
 _NOT_ASKED: Final = Cost(total=Decimal(0), source="provider")
 """A direct hit in a response cache: the provider bills nothing."""
+_NO_EMBEDDING: Final = Cost.unknown("embedding tokens absent")
 _NO_TOKENS: Final = Cost.unknown("usage absent")
 _NO_INPUT: Final = Cost.unknown("input tokens absent")
 _NO_OUTPUT: Final = Cost.unknown("output tokens absent")
@@ -125,8 +126,8 @@ class PriceBook:
         """
         Price what a response cache did: a direct hit is free, a semantic one needed an embedding.
         """
-        if not cache.embedding_input_tokens:
-            return _NOT_ASKED
+        if cache.embedding_input_tokens is None:
+            return _NO_EMBEDDING if cache.type == "semantic" else _NOT_ASKED
         usage = Usage(input_tokens=cache.embedding_input_tokens)
         provider = cache.embedding_provider or call.provider
         quarter = call.started_ns // _QUARTER_HOUR_NS

@@ -2,6 +2,7 @@
 
 import decimal
 import os
+import sys
 import threading
 from decimal import Decimal
 
@@ -23,6 +24,12 @@ def _book(**section):
     book = PriceBook(operator)
     book.load()
     return book
+
+
+def _wait_for_loading():
+    for thread in threading.enumerate():
+        if thread.name == "otel-llm-prices":
+            thread.join(30)
 
 
 _PARTS = ("input", "output", "cache_read", "cache_write", "reasoning", "audio", "image", "tools", "requests")
@@ -233,6 +240,13 @@ class TestResponseCache:
         cost = book.price(make_call("openai", "gpt-4o", input_tokens=10, output_tokens=10, cache=cache))
         assert cost.total == cost.embedding == Decimal(500) * Decimal("0.02") / M
 
+    def test_a_semantic_hit_that_tells_no_tokens_is_unknown(self, book, make_call):
+        """
+        An embedding was made, so the hit was not free.
+        """
+        call = make_call("openai", "gpt-4o", cache=ResponseCache(hit=True, type="semantic"))
+        assert book.price(call) == Cost.unknown("embedding tokens absent")
+
     def test_a_miss_costs_the_call_and_the_embedding(self, book, make_call):
         """
         The look-up was made in vain and is paid for all the same.
@@ -276,11 +290,22 @@ class TestLoading:
         book.price(call)
         book.load_in_background()
         book.load_in_background()
-        for thread in threading.enumerate():
-            if thread.name == "otel-llm-prices":
-                thread.join(30)
+        assert sum(thread.name == "otel-llm-prices" for thread in threading.enumerate()) <= 1
+        _wait_for_loading()
         assert book.ready
         assert book.price(call).total == Decimal(10) * Decimal("2.50") / M
+
+    def test_a_table_that_cannot_be_imported_is_said_once(self, make_call, monkeypatch, caplog):
+        """
+        Calls are then unpriced for good, with another reason than while it loads.
+        """
+        monkeypatch.setitem(sys.modules, "otel_llm.pricing.table", None)
+        book = PriceBook()
+        book.load_in_background()
+        _wait_for_loading()
+        call = make_call("openai", "gpt-4o", input_tokens=10, output_tokens=0)
+        assert book.price(call) == Cost.unknown("price table unavailable")
+        assert len(caplog.records) == 1
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_a_fork_waits_until_the_table_is_imported(self):
