@@ -1,0 +1,170 @@
+"""
+What dead processes left, taken over by exactly one living process of the same group.
+
+Who gets the lock of a journal folder is its heir; the lock ends with the process that holds it, so whoever died in the
+middle is inherited from in turn.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from otel_llm.delivery import files
+from otel_llm.delivery.frames import Frame
+from otel_llm.delivery.journal import owned
+from otel_llm.delivery.store import Store, last_written
+from otel_llm.errors import JournalError
+
+logger = logging.getLogger(__name__)
+
+_refused: set[Path] = set()
+
+
+class Inheritance:
+    """
+    A dead process's journal: nothing is appended any more, and it is removed when every sink has everything.
+    """
+
+    def __init__(self, store: Store, descriptor: int) -> None:
+        self.store: Store | None = store
+        self.next = store.next
+        self.torn = store.torn
+        self.cursors = dict(store.cursors)
+        """Where each sink had come to when the journal was taken over."""
+        self._left = store
+        self._descriptor = descriptor
+
+    @property
+    def released(self) -> bool:
+        """Whether it is somebody else's by now, or nobody's."""
+        return self._descriptor < 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that are left of it on disk."""
+        return self._left.size
+
+    def beyond(self, sequence: int) -> list[Frame]:  # noqa: ARG002 - nothing of it is in memory
+        return []
+
+    def why_lost(self, sequence: int) -> str:
+        return self._left.why_lost(sequence)
+
+    def commit(self, sink: str, sequence: int) -> None:
+        if self._left.cursors.get(sink) == sequence or self.released:
+            return
+        try:
+            self._left.set_cursor(sink, sequence)
+        except OSError as error:
+            logger.warning("the cursor of %s could not be written, records may arrive twice: %s", sink, error)
+        self.close_if_delivered()
+
+    def close_if_delivered(self) -> None:
+        """
+        Remove the journal when every sink has everything.
+        """
+        if self._left.delivered and not self.released:
+            self._left.delete()
+            self.release()
+
+    def keep_within_limits(self, oldest: float) -> None:
+        """
+        Give up segments written before that time.
+        """
+        while self._left.evict("expired", older_than=oldest):
+            pass
+
+    def release(self) -> None:
+        """
+        Let the next heir have it.
+        """
+        if not self.released:
+            owned.discard(self._left.folder)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def adopt(group: Path, sinks: Iterable[str]) -> list[Inheritance]:
+    """
+    Take over every journal of the group whose process is dead; `sinks` are owed what has no cursor.
+    """
+    found = [_inherit(folder, tuple(sinks)) for folder in journals(group)]
+    return [inheritance for inheritance in found if inheritance is not None]
+
+
+def journals(group: Path) -> Iterator[Path]:
+    """
+    Give the journal folders of a group that this process does not hold, oldest first.
+    """
+    if not group.is_dir():
+        return
+    for folder in sorted(group.glob("[0-9]*-*"), key=lambda path: path.name.rpartition("-")[2]):
+        if folder not in owned and folder.is_dir() and not folder.is_symlink():
+            yield folder
+
+
+def bytes_of(group: Path, *, besides: Path | None) -> int:
+    """
+    Give what the journals of a group take on disk, without the one named.
+    """
+    return sum(_size(path) for path in group.glob("*/*.segment") if path.parent != besides)
+
+
+def purge(journal_dir: Path, oldest: float) -> int:
+    """
+    Remove the journals of every group that nobody lives for and nobody wrote since that time; gives their number.
+    """
+    removed = 0
+    for group in journal_dir.glob("*"):
+        for folder in journals(group):
+            if last_written(folder) < oldest and (descriptor := _take(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
+                removed += 1
+    return removed
+
+
+def _inherit(folder: Path, sinks: tuple[str, ...]) -> Inheritance | None:
+    if folder in _refused:
+        return None
+    descriptor = _take(folder)
+    if descriptor is None:
+        return None
+    try:
+        files.private_folder(folder)
+        store = Store.load(folder, sinks)
+    except (OSError, JournalError) as error:
+        os.close(descriptor)
+        _refused.add(folder)
+        logger.warning("a journal is left as it is: %s", error)
+        return None
+    inheritance = Inheritance(store, descriptor)
+    owned.add(folder)
+    return inheritance
+
+
+def _take(folder: Path) -> int | None:
+    try:
+        descriptor = files.open_private(folder / "lock", os.O_WRONLY)
+    except OSError:
+        return None
+    if files.try_lock(descriptor) and _still_there(folder / "lock", descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _still_there(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,105 @@
+"""
+Files and folders that only we may read.
+
+The journal holds what an application said to a model. Its folders are 0700, its files 0600; a symbolic link, a foreign
+owner or a folder that anybody may write to is refused.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from otel_llm.errors import JournalError
+
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def private_folder(path: Path) -> Path:
+    """
+    Make sure that the folder exists and is ours; raises `JournalError` when it is somebody else's.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fault = _fault(path.lstat())
+    if fault:
+        raise JournalError(f"{path} {fault}; give the journal a folder of its own")
+    return path
+
+
+def open_private(path: Path, flags: int) -> int:
+    """
+    Open a file of ours, made with mode 0600 where it is missing; a symbolic link is never followed.
+    """
+    return os.open(path, flags | _FLAGS, 0o600)
+
+
+def append_lines(path: Path, data: bytes) -> None:
+    """
+    Add whole lines to a file that several processes write, in one piece.
+    """
+    descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        lock(descriptor)
+        _write_whole(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """
+    Give a file new contents so that a reader sees the old ones or the new ones, never a part.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        _write_whole(descriptor, data)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)
+
+
+def lock(descriptor: int) -> None:
+    """
+    Wait for the lock of an open file; it ends when the process closes the file or dies.
+    """
+    if fcntl is not None:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+
+
+def try_lock(descriptor: int) -> bool:
+    """
+    Take the lock of an open file unless another process holds it; a forked child does not inherit it.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _fault(status: os.stat_result) -> str | None:
+    if not stat.S_ISDIR(status.st_mode):
+        return "is a symbolic link or a file, not a folder"
+    if hasattr(os, "geteuid") and status.st_uid not in {os.geteuid(), 0}:
+        return f"belongs to user {status.st_uid}"
+    if status.st_mode & stat.S_IWOTH:
+        return "may be written by anybody"
+    return None
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    start = os.lseek(descriptor, 0, os.SEEK_END)
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    except OSError:
+        os.ftruncate(descriptor, start)
+        raise
+
+
+try:
+    import fcntl
+except ImportError:  # Windows keeps its records in memory
+    fcntl = None  # type: ignore[assignment]

@@ -1,0 +1,94 @@
+"""
+How records lie in a segment file.
+
+A segment starts with `MAGIC` and a version. Each frame is a marker, the payload's length, a checksum over sequence
+number and payload, the sequence number, the payload. The marker is no UTF-8, so no text looks like it: after a damaged
+frame the reader goes on at the next one, and the sequence numbers tell how many were lost.
+"""
+
+import struct
+import zlib
+from typing import NamedTuple
+
+MAGIC = b"OTELLLMJ"
+VERSION = 1
+START = MAGIC + struct.pack("<I", VERSION)
+"""The first bytes of every segment."""
+
+_MARKER = b"\xff\xfeLJ"
+_HEAD = struct.Struct("<4sIIQ")
+_MAX_PAYLOAD = 256 * 1024 * 1024
+_pack = _HEAD.pack
+_crc = zlib.crc32
+
+
+class Frame(NamedTuple):
+    """
+    One record as it lies in a segment; `end` is the position behind it in the bytes it was found in.
+    """
+
+    sequence: int
+    payload: bytes
+    end: int = 0
+
+
+class Scan(NamedTuple):
+    """
+    What a piece of a segment holds, and how many of its bytes are done with.
+    """
+
+    frames: list[Frame]
+    done: int
+
+
+def pack(sequence: int, payload: bytes) -> bytes:
+    """
+    Give the bytes of one frame.
+    """
+    return _pack(_MARKER, len(payload), _crc(payload, sequence & 0xFFFFFFFF), sequence) + payload
+
+
+def version(start: bytes) -> int | None:
+    """
+    Read the version from a segment's first bytes; None when this is no segment.
+    """
+    if len(start) < len(START) or not start.startswith(MAGIC):
+        return None
+    return int.from_bytes(start[len(MAGIC) : len(START)], "little")
+
+
+def scan(data: bytes, *, last: bool) -> Scan:
+    """
+    Find the undamaged frames; one that is cut off at the end is waited for unless this is the `last` piece.
+    """
+    found: list[Frame] = []
+    at = 0
+    while (start := data.find(_MARKER, at)) >= 0:
+        frame = _frame(data, start)
+        if frame is not None:
+            found.append(frame)
+            at = frame.end
+        elif not last and _cut_off(data, start):
+            return Scan(found, start)
+        else:
+            at = start + 1
+    return Scan(found, len(data) if last else max(at, len(data) - len(_MARKER) + 1))
+
+
+def _frame(data: bytes, at: int) -> Frame | None:
+    begin = at + _HEAD.size
+    if begin > len(data):
+        return None
+    _, length, checksum, sequence = _HEAD.unpack_from(data, at)
+    payload = data[begin : begin + length]
+    if len(payload) < length or _crc(payload, sequence & 0xFFFFFFFF) != checksum:
+        return None
+    return Frame(sequence, payload, begin + length)
+
+
+def _cut_off(data: bytes, at: int) -> bool:
+    begin = at + _HEAD.size
+    if begin > len(data):
+        return True
+    length: int = _HEAD.unpack_from(data, at)[1]
+    return length <= _MAX_PAYLOAD and begin + length > len(data)

@@ -1,0 +1,152 @@
+"""
+The one event loop of this process that is ours, in a daemon thread.
+
+Everything in it runs with OpenTelemetry's instrumentation suppressed: what a sink sends is nobody's telemetry. Its
+executor has daemon threads started in advance, so that names can be resolved while the interpreter shuts down.
+"""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from opentelemetry import context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
+from otel_llm.delivery import process
+
+T = TypeVar("T")
+
+POOL_THREADS = 4
+
+
+def suppress_instrumentation() -> None:
+    """
+    Tell OpenTelemetry and its instrumentations to leave the calls of this thread alone.
+    """
+    suppressed = context.set_value("suppress_instrumentation", True)
+    context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True, suppressed))
+
+
+class DaemonPool(concurrent.futures.ThreadPoolExecutor):
+    """
+    An executor that works until the very end: its threads exist from the start and are not joined.
+    """
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(max_workers=threads)
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"otel-llm-pool-{number}", daemon=True).start()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        self._jobs.put(lambda: _fulfil(future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def _work(self) -> None:
+        suppress_instrumentation()
+        while True:
+            self._jobs.get()()
+
+
+class LoopThread:
+    """
+    An event loop in a daemon thread, with the doors through which other threads come in.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(DaemonPool(POOL_THREADS))
+        # Callbacks from outside would otherwise run in the context of the application thread that posted them.
+        self._context = contextvars.Context()
+        self._context.run(suppress_instrumentation)
+        self._thread = threading.Thread(target=self._run, name="otel-llm", daemon=True)
+        self._thread.start()
+
+    def post(self, callback: Callable[..., object], *args: object) -> None:
+        """
+        Call something in the loop, soon; returns at once.
+        """
+        self.loop.call_soon_threadsafe(callback, *args, context=self._context)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
+        """
+        Wait for a coroutine's result in another thread; raises `TimeoutError` and cancels it when that takes too long.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("the delivery loop cannot wait for itself")
+        future: Future[T] = Future()
+        self.post(self._start, coroutine, future)
+        try:
+            return future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise
+
+    def _start(self, coroutine: Coroutine[Any, Any, T], future: "Future[T]") -> None:
+        task = self.loop.create_task(coroutine)
+
+        def hand_over(done: asyncio.Task[T]) -> None:
+            if done.cancelled() or future.cancelled():
+                future.cancel()
+            elif (error := done.exception()) is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        task.add_done_callback(hand_over)
+        future.add_done_callback(lambda result: self.post(task.cancel) if result.cancelled() else None)
+
+    def _run(self) -> None:
+        suppress_instrumentation()
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+
+class _Background:
+    """
+    Holds the process's loop thread, and forgets the parent's in a forked child.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: LoopThread | None = None
+        self._left_behind: list[LoopThread | None] = []
+        process.on_fork(self.after_fork)
+
+    def get(self) -> LoopThread:
+        with self._lock:
+            if self._thread is None:
+                self._thread = LoopThread()
+            return self._thread
+
+    def after_fork(self) -> None:
+        # Never closed, never collected: the parent's loop shares its selector with us.
+        self._left_behind.append(self._thread)
+        self._lock = threading.Lock()
+        self._thread = None
+
+
+def background() -> LoopThread:
+    """
+    Give the loop thread of this process; raises `RuntimeError` when no thread can be started any more.
+    """
+    return _background.get()
+
+
+def _fulfil(future: "Future[T]", work: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - an executor hands every exception to who waits
+        future.set_exception(error)
+
+
+_background = _Background()

@@ -1,0 +1,60 @@
+"""
+The life of the process, in one place: what happens in a forked child, and at the end.
+
+The exit has two hooks. The first runs when the main thread is done, while threads can still be started and names still
+be resolved, also in the children of `multiprocessing`; the second after all other threads, as `atexit` does.
+"""
+
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its own exit hook must be registered before ours, to run after it
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from types import MethodType
+
+_in_child: list[weakref.WeakMethod[Callable[[], None]]] = []
+
+
+def on_fork(method: Callable[[], None]) -> None:
+    """
+    Call a bound method in every forked child, first thing; its object is not kept alive.
+    """
+    _in_child[:] = [reference for reference in _in_child if reference() is not None]
+    _in_child.append(weakref.WeakMethod(method))
+
+
+def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:
+    """
+    Call two bound methods at the end of the process; their objects are not kept alive.
+    """
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        with contextlib.suppress(RuntimeError):  # the process is ending already
+            register(_weakly(flush))
+    atexit.register(_weakly(finish))
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    if not isinstance(method, MethodType):
+        raise TypeError(f"{method!r} is no bound method")
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    return call
+
+
+def _after_fork() -> None:
+    for reference in tuple(_in_child):
+        method = reference()
+        if method is not None:
+            method()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

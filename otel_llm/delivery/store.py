@@ -1,0 +1,174 @@
+"""
+What one journal keeps on disk: segments of frames, and one cursor per sink.
+
+A cursor holds the sequence number of the first record its sink still waits for. Segments that lie before every cursor
+are removed; those that make room for newer records are *evicted*, and the readers count what they miss.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from otel_llm.delivery import files, frames
+from otel_llm.errors import JournalError
+
+_CURSOR = ".cursor"
+_SEGMENT = ".segment"
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """
+    One file of frames; `size` tells how far it may be read.
+    """
+
+    first: int
+    path: Path
+    size: int
+
+
+class Store:
+    """
+    The segments and cursors in one journal folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.segments: list[Segment] = []
+        self.cursors: dict[str, int] = {}
+        self.next = 0
+        """The sequence number that the next frame gets."""
+        self.torn = False
+        """Whether the last segment ends in the middle of a frame."""
+        self._evicted_below = 0
+        self._eviction = ""
+
+    @classmethod
+    def load(cls, folder: Path, sinks: Iterable[str]) -> "Store":
+        """
+        Read what a dead process left; `sinks` are owed everything where their cursor is missing.
+        """
+        store = cls(folder)
+        store.segments = sorted(map(_segment, folder.glob(f"*{_SEGMENT}")), key=lambda segment: segment.first)
+        store.cursors = dict.fromkeys(sinks, 0) | {
+            path.name.removesuffix(_CURSOR): _cursor(path) for path in folder.glob(f"*{_CURSOR}")
+        }
+        store._find_end()
+        return store
+
+    @property
+    def size(self) -> int:
+        """The bytes that the segments take on disk."""
+        return sum(segment.size for segment in self.segments)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether every sink has everything."""
+        return all(cursor >= self.next for cursor in self.cursors.values())
+
+    def add(self) -> tuple[int, Segment]:
+        """
+        Begin a new segment; gives its open file, too.
+        """
+        path = self.folder / f"{self.next:020d}{_SEGMENT}"
+        descriptor = files.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, frames.START)
+        except OSError:
+            os.close(descriptor)
+            raise
+        # A segment that begins with the same record holds none: its first write failed.
+        self.segments = [segment for segment in self.segments if segment.first < self.next]
+        segment = Segment(self.next, path, len(frames.START))
+        self.segments.append(segment)
+        return descriptor, segment
+
+    def holding(self, sequence: int) -> Segment | None:
+        """
+        Give the segment in which a record lies or would lie; the oldest when it is gone.
+        """
+        found = None
+        for segment in tuple(self.segments):
+            if found is None or segment.first <= sequence:
+                found = segment
+        return found
+
+    def after(self, segment: Segment) -> Segment | None:
+        """
+        Give the segment that follows.
+        """
+        return next((other for other in tuple(self.segments) if other.first > segment.first), None)
+
+    def set_cursor(self, sink: str, sequence: int) -> None:
+        """
+        Note how far a sink has come, and remove what nobody waits for any more.
+        """
+        self.cursors[sink] = sequence
+        files.replace(self.folder / f"{sink}{_CURSOR}", msgspec.json.encode({"sequence": sequence}))
+        oldest = min(self.cursors.values())
+        while len(self.segments) > 1 and self.segments[1].first <= oldest:
+            self._remove(self.segments[0])
+
+    def evict(self, reason: str, *, older_than: float = float("inf")) -> bool:
+        """
+        Give up the oldest segment but the one being written; False when there is none (last written before that time).
+        """
+        if len(self.segments) < 2 or self.segments[0].path.stat().st_mtime > older_than:  # noqa: PLR2004
+            return False
+        self._evicted_below, self._eviction = self.segments[1].first, reason
+        self._remove(self.segments[0])
+        return True
+
+    def why_lost(self, sequence: int) -> str:
+        """
+        Give the reason why a record is not here any more.
+        """
+        return self._eviction if sequence < self._evicted_below else "corrupt"
+
+    def delete(self) -> None:
+        """
+        Remove the folder and all in it.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove(self, segment: Segment) -> None:
+        self.segments.remove(segment)
+        segment.path.unlink(missing_ok=True)
+
+    def _find_end(self) -> None:
+        if not self.segments:
+            return
+        last = self.segments[-1]
+        data = last.path.read_bytes()
+        found = frames.scan(data, last=True).frames
+        self.next = found[-1].sequence + 1 if found else last.first
+        self.torn = len(data) > (found[-1].end if found else len(frames.START))
+
+
+def _segment(path: Path) -> Segment:
+    with contextlib.closing(os.fdopen(files.open_private(path, os.O_RDONLY), "rb")) as file:
+        version = frames.version(file.read(len(frames.START)))
+    if version not in {None, frames.VERSION}:
+        raise JournalError(f"{path} is of journal version {version}, this otel-llm reads {frames.VERSION}")
+    return Segment(int(path.stem), path, path.stat().st_size)
+
+
+def _cursor(path: Path) -> int:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])["sequence"]
+    except (OSError, msgspec.DecodeError, KeyError):
+        return 0
+
+
+def last_written(folder: Path) -> float:
+    """
+    Give the time of the last change in a journal folder, in Unix seconds.
+    """
+    return max((path.stat().st_mtime for path in folder.glob(f"*{_SEGMENT}")), default=time.time())
