@@ -68,6 +68,8 @@ class Response(Struct):
     status: str | None = None
     """Where a stored response stands (`gen_ai.response.status`)."""
     conversation_id: str | None = None
+    embedding_dimensions: int | None = None
+    """How long the vectors are that came, whatever was asked for."""
     error_type: str | None = None
     """The provider's own code for what went wrong."""
     error_message: str | None = None

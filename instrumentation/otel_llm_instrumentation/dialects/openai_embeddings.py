@@ -20,12 +20,18 @@ class _Ask(Struct):
     user: str | None = None
 
 
+class _Vector(Struct):
+    embedding: Raw = Raw()
+
+
 class _Answer(Struct):
     id: str | None = None
     model: str | None = None
-    data: Raw = Raw()
+    data: list[_Vector] | None = None
     usage: OpenAIUsage | None = None
 
+
+_FLOAT_BYTES = 4
 
 _ask = Tolerant(_Ask)
 _answer = Tolerant(_Answer)
@@ -63,7 +69,9 @@ class OpenAIEmbeddings(Dialect):
         response.id, response.model = answer.id, answer.model
         if answer.usage:
             response.usage, response.reported_cost = answer.usage.tokens(), answer.usage.usd()
-        if not answer.data:
+        if answer.data:
+            response.embedding_dimensions = _length(bytes(answer.data[0].embedding))
+        else:
             read_error(body, response)
         return response
 
@@ -80,3 +88,13 @@ class _NeverStreamed(StreamReader):
 
     def feed(self, data: bytes, event: bytes) -> int:  # noqa: ARG002 - as above
         return NOTHING
+
+
+def _length(vector: bytes) -> int | None:
+    """
+    Give the length of a vector of numbers, or of one packed into base64; None for any other.
+    """
+    if vector.startswith(b'"'):
+        packed = vector.strip(b'"=')
+        return len(packed) * 3 // 4 // _FLOAT_BYTES
+    return vector.count(b",") + 1 if vector.startswith(b"[") and not vector.startswith((b"[]", b"[[")) else None

@@ -229,7 +229,7 @@ def _fetch(path: str) -> Request:
     response_id = path.rpartition("/")[2]
     return Request(
         model=None,
-        recognised=response_id.startswith("resp"),
+        recognised=response_id.startswith("resp_"),
         stream=asked.get("stream") == ["true"],
         parameters=Parameters(stream_cursor=asked.get("starting_after", [None])[0]),
         response_id=response_id,

@@ -19,90 +19,25 @@ from otel_llm.capture.dialect import NOTHING, Response
 DIALECTS = (OpenAIChat(), OpenAIResponses(), OpenAIEmbeddings(), OpenAICompletions(), AnthropicMessages())
 PATH = "/v1/somewhere"
 
-FIELDS = [
-    "model",
-    "messages",
-    "input",
-    "prompt",
-    "stream",
-    "background",
-    "seed",
-    "n",
-    "stop",
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_tokens",
-    "tools",
-    "type",
-    "name",
-    "id",
-    "usage",
-    "choices",
-    "index",
-    "delta",
-    "finish_reason",
-    "content",
-    "text",
-    "refusal",
-    "reasoning",
-    "tool_calls",
-    "function",
-    "arguments",
-    "error",
-    "message",
-    "code",
-    "detail",
-    "data",
-    "prompt_tokens",
-    "completion_tokens",
-    "prompt_tokens_details",
-    "cached_tokens",
-    "cost",
-    "x_groq",
-    "response",
-    "output",
-    "status",
-    "item",
-    "output_index",
-    "conversation",
-    "instructions",
-    "metadata",
-    "role",
-    "stop_reason",
-    "content_block",
-    "partial_json",
-    "input_tokens",
-    "cache_creation",
-    "output_tokens",
-    "total_tokens",
-    "image_url",
-    "source",
-    "audio",
-    "system",
-    "output_config",
-    "format",
-    "effort",
-    "incomplete_details",
-    "action",
-]
-NAMES = [
-    "text message message_start message_delta message_stop content_block_start content_block_delta tool_use error ping",
-    "response.created response.completed response.output_text.delta response.output_item.added function_call reasoning",
-]
+FIELDS = """
+model messages input prompt stream background seed n stop temperature top_p top_k max_tokens tools type name id usage
+choices index delta finish_reason content text refusal reasoning tool_calls function arguments error message code detail
+data prompt_tokens completion_tokens prompt_tokens_details cached_tokens cost x_groq response output status item
+output_index conversation instructions metadata role stop_reason content_block partial_json input_tokens cache_creation
+output_tokens total_tokens image_url source audio system output_config format effort incomplete_details action embedding
+"""
+WORDS = """
+text message message_start message_delta message_stop content_block_start content_block_delta tool_use error ping image
+response.created response.completed response.output_text.delta response.output_item.added function_call reasoning queued
+"""
+names = st.sampled_from(FIELDS.split())
+words = st.sampled_from(WORDS.split())
 
 scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(" ".join(NAMES).split())
-    | st.text()
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words | st.text()
 )
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
-)
-objects = st.dictionaries(st.sampled_from(FIELDS), values, max_size=8)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=6))
+objects = st.dictionaries(names, values, max_size=8)
 frames = objects.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40) | st.just(b"[DONE]")
 
 

@@ -64,9 +64,9 @@ class TestRequest:
 
     def test_somebody_elses_responses_are_not_recognised(self):
         """
-        Survey tools serve `/responses/{id}`, too.
+        Survey tools have `/responses`, too.
         """
-        assert RESPONSES.request(b"", "/api/responses/42").recognised is False
+        assert RESPONSES.request(b"", "/api/responses").recognised is False
 
 
 class TestFinishReasons:
