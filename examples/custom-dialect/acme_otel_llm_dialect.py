@@ -13,8 +13,8 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from otel_llm.call import Content, Usage
-from otel_llm.capture.dialect import CONTENT, DONE, Dialect, Request, Response, Route, StreamReader
+from otel_llm import Content, Dialect, Request, Response, Route, StreamReader, Usage
+from otel_llm.capture.dialect import CONTENT, DONE
 
 
 class Spent(Struct):

@@ -5,8 +5,7 @@ A sink of one's own: a ledger with one line per call, and no call entered twice.
 from dataclasses import dataclass
 from pathlib import Path
 
-from otel_llm.delivery.sink import Batch, BlockingSink, Receipt
-from otel_llm.telemetry.event import Event
+from otel_llm import Batch, BlockingSink, Event, Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,6 @@ def observe(url, body, site, tmp_path, **settings):
     return done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_third_party_sink_receives_a_call(install, server, tmp_path):
     """
     A sink from another package is named in `OTEL_LLM_SINKS`, gets its option from its own variable, and receives.
@@ -93,7 +92,6 @@ def test_third_party_sink_receives_a_call(install, server, tmp_path):
     assert (said.strip(), [line[1:4] for line in lines]) == ("200", [["gpt-4o-mini", "9", "12"]])
 
 
-@pytest.mark.slow
 def test_third_party_dialect_reads_a_call(install, server, tmp_path):
     """
     A dialect from another package is used as soon as it is installed; its call is one record with its own tokens.
@@ -105,7 +103,6 @@ def test_third_party_dialect_reads_a_call(install, server, tmp_path):
     assert (event["gen_ai.usage.input_tokens"], event["gen_ai.usage.output_tokens"]) == (9, 4)
 
 
-@pytest.mark.slow
 def test_third_party_dialect_reads_a_stream(install, server, tmp_path):
     """
     The dialect's stream reader is fed the frames of a live answer.
