@@ -26,12 +26,12 @@ def main(*options: str) -> int:
     """
     live = "--live" in options
     if live and not any(map(os.environ.get, KEYS)):
-        print(f"A live demo needs one of {' and '.join(KEYS)} in the environment.", file=sys.stderr)
+        print(f"A live demo needs {' or '.join(KEYS)} in the environment.", file=sys.stderr)
         return 2
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otel-llm-demo-")))
         provider = {} if live else stack.enter_context(_local_provider()).environment
-        return _show({**os.environ, **provider, **_surroundings(folder)})
+        return _show({**_inherited(), **provider, **_settings(folder)})
 
 
 def _local_provider() -> ProviderServer:
@@ -43,9 +43,14 @@ def _local_provider() -> ProviderServer:
     return server
 
 
-def _surroundings(folder: Path) -> Mapping[str, str]:
+def _inherited() -> Mapping[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
+def _settings(folder: Path) -> Mapping[str, str]:
     return {
         "PATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)]),
+        "NO_PROXY": "127.0.0.1",
         "OTEL_SERVICE_NAME": "weather",
         "OTEL_TRACES_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
@@ -58,8 +63,8 @@ def _surroundings(folder: Path) -> Mapping[str, str]:
 
 def _show(environment: Mapping[str, str]) -> int:
     code = _step(environment, "opentelemetry-instrument", "python", APP)
-    for command in ("tail", "report"):
-        code = code or _step(environment, "otel-llm", command)
+    for command in (["tail", "-n", "100"], ["report"]):
+        code = code or _step(environment, "otel-llm", *command)
     return code
 
 
