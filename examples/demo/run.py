@@ -30,8 +30,8 @@ def main(*options: str) -> int:
         return 2
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otel-llm-demo-")))
-        provider = {} if live else stack.enter_context(_local_provider()).environment
-        return _show({**_inherited(), **provider, **_settings(folder)})
+        local = {} if live else {**stack.enter_context(_local_provider()).environment, "NO_PROXY": "127.0.0.1"}
+        return _show({**_inherited(), **local, **_settings(folder)})
 
 
 def _local_provider() -> ProviderServer:
@@ -50,7 +50,6 @@ def _inherited() -> Mapping[str, str]:
 def _settings(folder: Path) -> Mapping[str, str]:
     return {
         "PATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)]),
-        "NO_PROXY": "127.0.0.1",
         "OTEL_SERVICE_NAME": "weather",
         "OTEL_TRACES_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
