@@ -179,7 +179,7 @@ class _Loading:
         return () if names == ("none",) else tuple(dict.fromkeys(names))
 
     def enabled_exporters(self) -> tuple[str, ...]:
-        names = convert(self.environ.get(aliases.ENABLED_EXPORTERS, ""), tuple[str, ...])
+        names = [name.strip() for name in self.environ.get(aliases.ENABLED_EXPORTERS, "").split(",") if name.strip()]
         origin = f"environment {aliases.ENABLED_EXPORTERS}"
         self.origins["sinks"] = origin if names else "default"
         if "prometheus" in names:

@@ -5,14 +5,13 @@
 import argparse
 import json
 
-from otel_llm.cli.doctor.configuration import configuration, content, sinks_in_use
+from otel_llm.cli.doctor.configuration import configuration, content, loaded_settings
 from otel_llm.cli.doctor.environment import pitfalls
 from otel_llm.cli.doctor.findings import Report
 from otel_llm.cli.doctor.journal import journal
 from otel_llm.cli.doctor.packages import instrumentations, sdks, versions
 from otel_llm.cli.doctor.show import show
 from otel_llm.cli.doctor.sinks import sinks
-from otel_llm.settings import load
 
 __all__ = ["add_parser", "examine", "run"]
 
@@ -43,8 +42,7 @@ def examine(*, probe: bool = True) -> Report:
     """
     Look at everything; with `probe` each sink receives one test record.
     """
-    loaded = load()
-    used = sinks_in_use(loaded)
+    loaded = loaded_settings()
     return Report(
         (
             versions(),
@@ -53,7 +51,7 @@ def examine(*, probe: bool = True) -> Report:
             pitfalls(loaded, probe=probe),
             configuration(loaded),
             content(loaded),
-            sinks(used, probe=probe),
+            sinks(loaded.sinks, probe=probe),
             journal(loaded),
         )
     )

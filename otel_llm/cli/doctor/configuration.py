@@ -10,11 +10,11 @@ from typing import Any, Final, get_type_hints
 
 from otel_llm import plugins
 from otel_llm.cli.doctor.findings import Finding, Section, of_problems, section
+from otel_llm.entry_points import entry_points
 from otel_llm.errors import MissingExtra, UnknownPlugin
 from otel_llm.settings import ContentCapture, Loaded, Settings, SinkSettings, environment_name, load
 from otel_llm.settings.conversion import listed, shown
 
-_EXPORTERS: Final = "OTEL_LOGS_EXPORTER"
 _PRIVATE: Final = re.compile("pass|secret|token|key|credential|header|auth|dsn")
 _HINTS: Final = get_type_hints(Settings, include_extras=True)
 
@@ -33,14 +33,14 @@ def content(loaded: Loaded) -> Section:
     return section("Content", _content(loaded))
 
 
-def sinks_in_use(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> tuple[SinkSettings, ...]:
+def loaded_settings(environ: Mapping[str, str] = os.environ) -> Loaded:
     """
-    Give the sinks that are on, those among OpenTelemetry's exporters included.
+    Load the settings as a process would, with the sinks among OpenTelemetry's log exporters.
     """
-    exporters = [name.strip() for name in environ.get(_EXPORTERS, "").split(",")]
-    named = [name.removeprefix("llm_") for name in exporters if name.startswith("llm_")]
-    more = [name for name in named if name not in loaded.settings.sinks]
-    return (*loaded.sinks, *load({"sinks": more}, environ).sinks) if more else loaded.sinks
+    names = [name.strip() for name in environ.get("OTEL_LOGS_EXPORTER", "").split(",")]
+    known = entry_points("opentelemetry_logs_exporter")
+    ours = [name.removeprefix("llm_") for name in names if name.startswith("llm_") and name in known]
+    return load(environ=environ, exporters={name: {} for name in ours})
 
 
 def is_private(option: str) -> bool:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_llm.errors import Problem
-from otel_llm.settings import load
+from otel_llm.settings import Settings, environment_name, load
 
 
 class TestPrecedence:
@@ -146,6 +148,43 @@ class TestMistakes:
         """JSON and TOML are read by their suffix."""
         (tmp_path / name).write_text(text)
         assert load({"config": str(tmp_path / name)}, {}).settings.batch_size == 9
+
+
+KEYS = st.sampled_from(
+    ["sinks", "jsonl", "api", "SinkType", "SinkConfig", "logging", "usage", "type", "where", "batch_size"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = [environment_name(name) for name in Settings.__dataclass_fields__]
+VARIABLES = st.sampled_from(
+    sorted({*NAMES, "ENABLED_EXPORTERS", "OTEL_LLM_JSONL_WHERE", "OTEL_LLM__"} - {"OTEL_LLM_CONFIG"})
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4), st.dictionaries(VARIABLES, st.text(max_size=8), max_size=4))
+def test_nothing_raises(code, environ):
+    """Whatever stands in a document or a variable, loading gives settings and problems."""
+    loaded = load(code, environ)
+    assert loaded.settings.batch_size > 0
+
+
+class TestOpenTelemetryExporters:
+    def test_they_are_on_besides(self):
+        """Sinks that OpenTelemetry's configuration names are on besides ours, with its options as the weakest."""
+        loaded = load(
+            environ={"OTEL_LLM_SINKS": "stdout", "OTEL_LLM_JSONL_PATH": "environment"},
+            exporters={"jsonl": {"path": "yaml", "usage": True}, "stdout": {}},
+        )
+        found = {sink.name: sink.options for sink in loaded.sinks}
+        assert found == {"stdout": {}, "jsonl": {"path": "environment", "usage": True}}
+
+    def test_their_origin(self):
+        """Options given there say so."""
+        loaded = load(environ={}, exporters={"jsonl": {"path": "yaml"}})
+        assert loaded.origins["sinks.jsonl.path"] == "OpenTelemetry's configuration"
 
 
 class TestSecrets:
