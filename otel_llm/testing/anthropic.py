@@ -19,14 +19,15 @@ HEADERS = {
 }
 
 _ERRORS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    529: "overloaded_error",
+    400: ("invalid_request_error", "The request body is not valid JSON."),
+    401: ("authentication_error", "invalid x-api-key"),
+    403: ("permission_error", "Your API key does not have permission to use the specified resource."),
+    404: ("not_found_error", "model: not found"),
+    413: ("request_too_large", "Request exceeds the maximum size."),
+    429: ("rate_limit_error", "This request would exceed your organization's rate limit."),
+    529: ("overloaded_error", "Overloaded"),
 }
+_SERVER_ERROR = ("api_error", "Internal server error")
 
 _THOUGHT = "The user asks about the weather; the forecast says sun."
 
@@ -35,12 +36,8 @@ def error(status: int) -> Json:
     """
     Give Anthropic's error document for a status.
     """
-    kind = _ERRORS.get(status, "api_error")
-    return {
-        "type": "error",
-        "error": {"type": kind, "message": f"The request failed: {kind}."},
-        "request_id": f"req_{ID}",
-    }
+    kind, message = _ERRORS.get(status, _SERVER_ERROR)
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": f"req_{ID}"}
 
 
 def messages(ask: Ask) -> Answer:

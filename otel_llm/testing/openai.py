@@ -31,19 +31,20 @@ _CACHED_FROM = 1024
 _DIMENSIONS = 1536
 
 _ERRORS = {
-    400: ("invalid_request_error", None),
-    401: ("invalid_request_error", "invalid_api_key"),
-    404: ("invalid_request_error", "model_not_found"),
-    429: ("requests", "rate_limit_exceeded"),
+    400: ("invalid_request_error", None, "We could not parse the JSON body of your request."),
+    401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
+    429: ("requests", "rate_limit_exceeded", "Rate limit reached on requests per minute."),
 }
+_SERVER_ERROR = ("server_error", None, "The server had an error while processing your request.")
 
 
 def error(status: int) -> Json:
     """
     Give OpenAI's error document for a status.
     """
-    kind, code = _ERRORS.get(status, ("server_error", None))
-    return {"error": {"message": f"The request failed: {code or kind}.", "type": kind, "param": None, "code": code}}
+    kind, code, message = _ERRORS.get(status, _SERVER_ERROR)
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def model(ask: Ask) -> str:

@@ -210,22 +210,23 @@ class TestFaults:
         assert statuses == [200, 401]
 
     @pytest.mark.parametrize(
-        ("status", "error"),
+        ("status", "error", "code"),
         [
-            (400, openai.BadRequestError),
-            (401, openai.AuthenticationError),
-            (404, openai.NotFoundError),
-            (429, openai.RateLimitError),
-            (500, openai.InternalServerError),
+            (400, openai.BadRequestError, None),
+            (401, openai.AuthenticationError, "invalid_api_key"),
+            (404, openai.NotFoundError, "model_not_found"),
+            (429, openai.RateLimitError, "rate_limit_exceeded"),
+            (500, openai.InternalServerError, None),
         ],
     )
-    def test_statuses_become_the_sdk_s_errors(self, server, gpt, status, error):
+    def test_statuses_become_the_sdk_s_errors(self, server, gpt, status, error, code):
         """
         An error status carries a document from which the SDK makes its own exception.
         """
         server.queue("/chat/completions", Reply(status=status))
-        with pytest.raises(error, match="The request failed"):
+        with pytest.raises(error) as caught:
             gpt.with_options(max_retries=0).chat.completions.create(**CHAT)
+        assert (caught.value.status_code, caught.value.code) == (status, code)
 
     def test_anthropic_errors_speak_anthropic(self, server, claude):
         """
