@@ -12,9 +12,13 @@ from otel_llm.errors import StoreError
 from otel_llm.formats.facts import PROVIDERS
 from otel_llm.usage.query import CallRow, Query, as_text, exact
 
-_COLUMNS = """\
-id, ended_at, status, event_type, operation, provider, coalesce(request_model, response_model) AS model, latency_ms,
-ttft_ms, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, attempts,
+_STATUS = "coalesce(status, iif(error_type IS NULL, 'success', 'error'))"
+"""Records of other instrumentations tell no status."""
+
+_COLUMNS = f"""\
+id, ended_at, {_STATUS} AS outcome, event_type, operation, provider,
+coalesce(request_model, response_model) AS model, latency_ms, ttft_ms,
+input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, attempts,
 key_hash, user_id, session_id, project_id, labels, response_id"""
 
 _REPEATED = """\
@@ -26,12 +30,12 @@ FROM llm_calls WHERE response_id IS NOT NULL GROUP BY response_id HAVING count(*
 _LATEST = " ORDER BY ended_at DESC, id DESC LIMIT :limit OFFSET :offset"
 
 _EQUAL = {
-    "status": "status",
+    "status": _STATUS,
     "user": "user_id",
     "session": "session_id",
     "project": "project_id",
 }
-"""Fields of a query that one column answers."""
+"""Fields of a query that one value of the row answers."""
 
 
 class SqliteStore:
@@ -97,7 +101,7 @@ def _names(query: Query, values: dict[str, Any]) -> Iterator[str]:
             values[name] = value
             yield f"{column} = :{name}"
     if query.success is not None:
-        yield "status = 'success'" if query.success else "status <> 'success'"
+        yield f"{_STATUS} {'=' if query.success else '<>'} 'success'"
     if query.model is not None:
         values["model"] = query.model
         yield "(request_model = :model OR response_model = :model)"
@@ -125,7 +129,7 @@ def _call(row: sqlite3.Row, once: Mapping[str, sqlite3.Row]) -> CallRow:
     cost = counting is None or counting["with_cost"] in {None, row["id"]}
     return CallRow(
         ended_at=row["ended_at"],
-        status=row["status"],
+        status=row["outcome"],
         event_type=row["event_type"],
         operation=row["operation"],
         provider=row["provider"],

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 from otel_llm.usage.jsonl import JsonlStore
+from otel_llm.usage.schema import SQLITE_SCHEMA
 from otel_llm.usage.sqlite import SqliteStore
-
-COLUMNS = (
-    "event_id recorded_at started_at ended_at service_name operation provider request_model "
-    "response_model event_type status http_status error_type error_message streaming latency_ms ttft_ms "
-    "input_tokens output_tokens total_tokens cache_read_tokens cache_write_tokens reasoning_tokens "
-    "usage_source cost_usd cost_source request_id response_id attempts key_hash user_id session_id "
-    "project_id org_id labels trace_id span_id event"
-)
 
 
 @pytest.fixture
@@ -29,10 +22,10 @@ def write_db(tmp_path):
     def write(*rows: dict[str, Any]) -> SqliteStore:
         path = tmp_path / "calls.db"
         with closing(sqlite3.connect(path)) as connection:
-            connection.execute(
-                f"CREATE TABLE IF NOT EXISTS llm_calls (id INTEGER PRIMARY KEY, {COLUMNS.replace(' ', ', ')})"
-            )
-            for row in rows:
+            for statement in SQLITE_SCHEMA:
+                connection.execute(statement)
+            for told in rows:
+                row = {"recorded_at": told["ended_at"], "event": "{}"} | told
                 names = ", ".join(row)
                 marks = ", ".join(f":{name}" for name in row)
                 connection.execute(f"INSERT INTO llm_calls ({names}) VALUES ({marks})", row)

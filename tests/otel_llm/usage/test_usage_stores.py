@@ -8,8 +8,12 @@ from decimal import Decimal
 import pytest
 
 from otel_llm.errors import StoreError
+from otel_llm.formats import otel, usage
+from otel_llm.telemetry.event import EVENT_NAME, Event
 from otel_llm.usage.jsonl import JsonlStore
 from otel_llm.usage.query import Query
+from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA
+from otel_llm.usage.schema import row as schema_row
 from otel_llm.usage.sqlite import SqliteStore
 from otel_llm.usage.summary import summarise
 
@@ -170,6 +174,43 @@ def test_both_stores_give_the_same_sums(by, write_db, write_jsonl):
     assert summarise(of_db, by) == summarise(of_files, by)
 
 
+@pytest.mark.parametrize("by", ["day", "hour", "model", "label.tenant", "none"])
+def test_events_give_the_same_sums_through_both_sinks_shapes(by, tmp_path):
+    """
+    An event summed up as a row and as a usage entry is the same call.
+    """
+    events = [event(1), event(2, **{"gen_ai.usage.cost": 1.5e-07, "otel_llm.label.tenant": "t1"}), event(3, 2.0005)]
+    database = tmp_path / "calls.db"
+    with closing(sqlite3.connect(database)) as connection:
+        for statement in SQLITE_SCHEMA:
+            connection.execute(statement)
+        connection.executemany(SQLITE_INSERT, [(*schema_row(one), otel.encode(one).decode()) for one in events])
+        connection.commit()
+    (tmp_path / "2026-11-03.jsonl").write_bytes(b"".join(usage.encode(one) + b"\n" for one in events))
+    of_rows, of_entries = SqliteStore(database).calls(Query()), JsonlStore(tmp_path).calls(Query())
+    assert summarise(of_rows, by) == summarise(of_entries, by)
+
+
+def event(number, seconds=1.25, **attributes):
+    ended = 1_793_700_900_250_000_000 + round(seconds * 1_000_000_000)
+    told = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.request.stream": True,
+        "gen_ai.response.time_to_first_chunk": 0.25,
+        "gen_ai.response.id": f"chatcmpl-{number}",
+        "gen_ai.usage.input_tokens": 100 * number,
+        "gen_ai.usage.output_tokens": number,
+        "otel_llm.status": "success",
+        "otel_llm.event.type": "api_call",
+        "otel_llm.start_time_unix_nano": 1_793_700_900_250_000_000,
+        "otel_llm.duration": seconds,
+        "otel_llm.attempts": number,
+    }
+    return Event(f"e{number}", EVENT_NAME, ended, ended, 9, "INFO", told | attributes)
+
+
 def test_sums_of_a_store(store):
     """
     Tokens, money and retries of all calls, each failed call once.
@@ -205,6 +246,14 @@ class TestResponseIds:
 
 
 class TestSqlite:
+    @pytest.mark.parametrize(("error_type", "outcome"), [(None, "success"), ("timeout", "error")])
+    def test_records_without_a_status_succeeded_unless_they_tell_an_error(self, error_type, outcome, write_db):
+        """
+        Records of other instrumentations are counted by their error type, and found by it.
+        """
+        store = write_db(row("morning", status=None, error_type=error_type))
+        assert [call.status for call in store.calls(Query(status=outcome, success=outcome == "success"))] == [outcome]
+
     def test_cost_counts_once_over_separate_questions(self, write_db):
         """
         The reports of two days add up: a fetch on the second day does not cost again.
