@@ -5,13 +5,13 @@
 import argparse
 import json
 
-from otel_llm.cli.doctor.configuration import configuration, content, loaded_settings
+from otel_llm.cli.doctor.backlog import journal
 from otel_llm.cli.doctor.environment import pitfalls
 from otel_llm.cli.doctor.findings import Report
-from otel_llm.cli.doctor.journal import journal
+from otel_llm.cli.doctor.output import show
 from otel_llm.cli.doctor.packages import instrumentations, sdks, versions
-from otel_llm.cli.doctor.show import show
-from otel_llm.cli.doctor.sinks import sinks
+from otel_llm.cli.doctor.probe import sinks
+from otel_llm.cli.doctor.settings import configuration, content, loaded_settings
 
 __all__ = ["add_parser", "examine", "run"]
 

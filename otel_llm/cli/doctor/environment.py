@@ -123,12 +123,15 @@ class _Environment:
         yield Finding("problem", text, "export OTEL_LLM_SINKS=sqlite")
 
     def collectors(self) -> Iterator[Finding]:
-        used = {self.endpoint(signal): signal for signal in SIGNALS if "otlp" in self.exporters(signal)}
-        deaf = [endpoint for endpoint in used if not _answers(endpoint)]
+        signals = [signal for signal in SIGNALS if "otlp" in self.exporters(signal)]
+        answers = {endpoint: _answers(endpoint) for endpoint in map(self.endpoint, signals)}
+        deaf = [endpoint for endpoint, answered in answers.items() if not answered]
         if deaf:
             text = f"no collector answers at {listed(deaf, 'and')}: the exit of each process waits for it"
-            fix = "; ".join(f"export OTEL_{s.upper()}_EXPORTER=none" for s in SIGNALS if self.endpoint(s) in deaf)
-            yield Finding("problem", text, fix)
+            unheard = [signal for signal in signals if self.endpoint(signal) in deaf]
+            yield Finding(
+                "problem", text, "; ".join(f"export OTEL_{signal.upper()}_EXPORTER=none" for signal in unheard)
+            )
 
 
 def _answers(endpoint: str) -> bool:

@@ -152,28 +152,27 @@ def _our_instrumentors() -> tuple[str, ...]:
 
 def _families() -> Iterator[Finding]:
     by_sdk: dict[str, dict[str, EntryPoint]] = defaultdict(dict)
-    for name, entry_point in entry_points("opentelemetry_instrumentor").items():
+    for entry_point in metadata.entry_points(group="opentelemetry_instrumentor"):
         if family := family_of(distribution(entry_point)):
-            by_sdk[_sdk(name)][family] = entry_point
+            by_sdk[_sdk(entry_point.name)][family] = entry_point
     for sdk, families in sorted(by_sdk.items()):
         yield _family(sdk, families)
 
 
 def _family(sdk: str, families: Mapping[str, EntryPoint]) -> Finding:
-    names = listed(sorted(families), "and")
-    if len(families) == 1:
-        return Finding("fact", f"{sdk}: {names} makes the spans, otel-llm enriches them and makes the records")
-    others = ",".join(entry_point.name for entry_point in list(families.values())[1:])
-    return Finding(
-        "problem", f"{sdk} is instrumented by {names}: every call has two spans", f"export {DISABLED}={others}"
-    )
+    first, *others = sorted(families)
+    if not others:
+        return Finding("fact", f"{sdk}: {first} makes the spans, otel-llm enriches them and makes the records")
+    text = f"{sdk} is instrumented by {listed([first, *others], 'and')}: every call has two spans"
+    return Finding("problem", text, f"pip uninstall {' '.join(distribution(families[family]) for family in others)}")
 
 
 def family_of(package: str) -> str | None:
     """
     Give the family of GenAI instrumentations that a distribution belongs to.
     """
-    fitting = [start for start in _FAMILIES if package == start or package.startswith(f"{start}-")]
+    name = package.lower().replace("_", "-")
+    fitting = [start for start in _FAMILIES if name == start or name.startswith(f"{start}-")]
     return _FAMILIES[max(fitting, key=len)] if fitting else None
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from otel_llm import plugins
-from otel_llm.cli.doctor.configuration import is_private
 from otel_llm.cli.doctor.findings import Finding, Section, of_problems, section
+from otel_llm.cli.doctor.settings import is_private
 from otel_llm.delivery.setup import sink_spec
 from otel_llm.delivery.sink import Batch, Delivered, Outcome, Record, Rejected
 from otel_llm.errors import MissingExtra, SettingsError, UnknownPlugin
 from otel_llm.settings import SinkSettings
+from otel_llm.settings.sources import environment_prefix
 from otel_llm.telemetry.event import EVENT_NAME, Event, new_event_id
 
 SECONDS: Final = 15.0
@@ -60,7 +61,7 @@ def _sink(sink: SinkSettings, *, probe: bool) -> Iterator[Finding]:
     try:
         made = plugins.make_sink(sink)
     except SettingsError as error:
-        yield from of_problems(error.problems)
+        yield from of_problems(error.problems, environment_prefix(sink.name))
     except (MissingExtra, UnknownPlugin) as error:
         command = re.search(r"pip install \S+", str(error))
         yield Finding(
