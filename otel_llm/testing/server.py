@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedIOBase
 from itertools import count
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from types import TracebackType
 from typing import Self
 
@@ -40,9 +40,9 @@ class ProviderServer:
         self._scripts: list[tuple[str, bytes, deque[Reply]]] = []
         self._numbers = count(1)
         self._changed = Condition()
-        self._connections: set[socket.socket] = set()
+        self._connections: dict[socket.socket, Thread] = {}
         self._listener = _Listener(port, self._serve)
-        self._thread = Thread(target=self._listener.serve_forever, args=(0.05,), name="provider-server", daemon=True)
+        self._thread = Thread(target=self._listener.serve_forever, args=(0.01,), name="provider-server", daemon=True)
 
     @property
     def url(self) -> str:
@@ -74,9 +74,9 @@ class ProviderServer:
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join()
-        for connection in tuple(self._connections):
+        for connection, thread in tuple(self._connections.items()):
             _hang_up(connection)
-        self.wait_for(lambda server: not server.connections)
+            thread.join()
 
     @property
     def connections(self) -> int:
@@ -108,7 +108,7 @@ class ProviderServer:
 
     def _serve(self, connection: socket.socket, stream: BufferedIOBase) -> None:
         with self._changing():
-            self._connections.add(connection)
+            self._connections[connection] = current_thread()
         try:
             while (received := receive(stream)) is not None and self._exchange(connection, received):
                 pass
@@ -116,7 +116,7 @@ class ProviderServer:
             return
         finally:
             with self._changing():
-                self._connections.discard(connection)
+                del self._connections[connection]
 
     def _exchange(self, connection: socket.socket, received: Received) -> bool:
         reply = self._arrived(received)
