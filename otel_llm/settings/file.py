@@ -4,7 +4,6 @@ A settings file: YAML, or JSON or TOML by its suffix.
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,8 @@ def _json(text: str) -> Any:
 
 
 def _toml(text: str) -> Any:
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -116,7 +116,7 @@ def _captured(package: str, version: str, served: set[str]) -> Finding:
     via = listed(carriers, "and") if carriers else "a client we do not know"
     if package in _HTTP_CLIENTS:
         return Finding("fact", f"{package} {version}: no client plugin")
-    return Finding("warning", f"{package} {version}: calls through {via} are not captured", f"pip install -U {package}")
+    return Finding("warning", f"{package} {version}: calls through {via} are not captured")
 
 
 def _carriers(package: str) -> list[str]:

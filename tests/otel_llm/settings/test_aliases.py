@@ -2,6 +2,7 @@
 
 import pytest
 
+from otel_llm.plugins import check_sink
 from otel_llm.settings import load
 
 
@@ -121,6 +122,13 @@ def test_usage_log_stores(load_yaml):
         "debug_capture_requests": True,
         "errors_path": "./e",
     }
+    assert check_sink(loaded.sinks[0]) == ()
+
+
+def test_standard_output(load_yaml):
+    """The analytics plugin's options of standard output are those of our sink."""
+    loaded = load_yaml("SinkType: stdout\nSinkConfig: {pretty: true, output: stderr}")
+    assert check_sink(loaded.sinks[0]) == loaded.problems == ()
 
 
 @pytest.mark.parametrize(
