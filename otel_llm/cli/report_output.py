@@ -148,7 +148,7 @@ def _cell(value: Any) -> str:
 
 
 def _inert(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

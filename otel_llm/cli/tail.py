@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from otel_llm.cli.database import add_database, database, missing
-from otel_llm.cli.text import cleaned, safe_json
+from otel_llm.cli.text import safe_json
 from otel_llm.formats.otel import from_otel
 from otel_llm.usage.sqlite import SqliteStore
 
@@ -44,18 +44,24 @@ def follow(path: Path, lines: int) -> Iterator[tuple[int, bytes]]:
     """
     Give the last records, then each new one; waits for a file that is not there yet.
     """
-    if not path.is_file():
-        print(f"waiting for {path}", file=sys.stderr)
-        while not path.is_file():
-            time.sleep(POLL_SECONDS)
-    store, last = SqliteStore(path), 0
+    store = SqliteStore(path)
+    _wait(store)
     batch = store.events(last=max(lines, 1))
+    last = batch[-1][0] if batch else 0
+    yield from batch if lines > 0 else ()
     while True:
-        for row, data in batch:
+        time.sleep(POLL_SECONDS)
+        for row, data in store.events(after=last):
             last = row
             yield row, data
+
+
+def _wait(store: SqliteStore) -> None:
+    if store.is_ready():
+        return
+    print(f"waiting for {store.path}", file=sys.stderr)
+    while not store.is_ready():
         time.sleep(POLL_SECONDS)
-        batch = store.events(after=last)
 
 
 def show(events: Iterable[tuple[int, bytes]], *, as_json: bool) -> None:
@@ -76,4 +82,4 @@ def _line(data: bytes) -> str:
     from otel_llm.cli.terminal import has_colour
     from otel_llm.telemetry.line import render
 
-    return render(cleaned(from_otel(data)), has_colour())
+    return render(from_otel(data), has_colour())

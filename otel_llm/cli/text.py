@@ -1,9 +1,6 @@
 """Text from records, made safe for a terminal: a model's name must not move the cursor or change the title."""
 
 import re
-from typing import Any
-
-from otel_llm.telemetry.event import Event
 
 _SEQUENCES = re.compile(
     r"""
@@ -31,20 +28,3 @@ def safe_json(document: bytes) -> str:
 
 
 _C1 = re.compile("[\x7f-\x9f]")
-
-
-def cleaned(event: Event) -> Event:
-    """
-    Give the event with all its text cleaned.
-    """
-    return event.with_attributes({clean(name): _clean(value) for name, value in event.attributes.items()})
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {clean(str(key)): _clean(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(part) for part in value]
-    return value

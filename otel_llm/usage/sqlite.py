@@ -68,6 +68,15 @@ class SqliteStore:
             ).fetchall()
         return [(row["id"], _bytes(row["event"])) for row in reversed(rows)]
 
+    def is_ready(self) -> bool:
+        """
+        Tell whether a sink has made the file and its table; raises `StoreError` when the file is no database.
+        """
+        if not self.path.is_file():
+            return False
+        with self._connection() as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'llm_calls'").fetchone() is not None
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if not self.path.is_file():
