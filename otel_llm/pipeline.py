@@ -15,7 +15,9 @@ from typing import Any, Final
 from opentelemetry import _logs, baggage, metrics, trace
 from opentelemetry import context as otel_context
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import LogRecordLimits
 from opentelemetry.sdk.resources import Resource as SdkResource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import set_span_in_context
 
 from otel_llm import diagnostics, plugins
@@ -33,7 +35,7 @@ from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.content import as_json, content_attributes
 from otel_llm.telemetry.event import EVENT_NAME, Event, Scope, new_event_id
-from otel_llm.telemetry.log_record import EventProcessor, resource_of
+from otel_llm.telemetry.log_record import CallRecord, EventProcessor, resource_of
 from otel_llm.telemetry.metrics import Metrics
 from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
 from otel_llm.telemetry.redaction import Redactor
@@ -77,7 +79,8 @@ class Pipeline:
         meter = metrics.get_meter(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._metrics = Metrics(meter, names=settings.metric_names, labels=settings.metric_labels)
         self._logger = _logs.get_logger(SCOPE, VERSION, schema_url=SCHEMA_URL)
-        self._processed: object = None
+        self._processed: Any = None
+        self._limited = LogRecordLimits().max_log_record_attribute_length is not None
         self.observer = Observer(
             Endpoints(plugins.dialects(), capture=settings.capture_hosts, ignore=settings.ignore_hosts),
             self,
@@ -194,7 +197,7 @@ class Pipeline:
             attributes=attributes,  # type: ignore[arg-type]
             event_name=EVENT_NAME,
         )
-        self._logger.emit(record)
+        self._logger.emit(self._plain(record))
         if call.failure is not None and self.settings.exception_event:
             self._logger.emit(self._exception(record, attributes))
 
@@ -223,6 +226,12 @@ class Pipeline:
             )
         )
 
+    def _plain(self, record: LogRecord) -> Any:
+        """
+        Spare the SDK the cleaning of our attributes, unless the operator has set limits for them.
+        """
+        return record if self._limited else CallRecord(record, self._processed.resource, _SDK_SCOPE)
+
     @staticmethod
     def _exception(record: LogRecord, attributes: Attributes) -> LogRecord:
         names = ("exception.type", "exception.message", "exception.stacktrace", "error.type")
@@ -241,9 +250,8 @@ class Pipeline:
         """
         Price a call that ended before the price book was loaded.
         """
-        call = call_of(event.attributes)
-        self.book.load()
-        cost = self.book.price(call, fetched=call.billable)
+        self.book.ensure()
+        cost = self.book.price(call_of(event.attributes), fetched=True)
         return event.with_attributes(priced(event.attributes, cost))
 
     @cached_property
@@ -254,6 +262,7 @@ class Pipeline:
 
 _NO_CONTEXT = otel_context.Context()
 _SCOPE = Scope(SCOPE, VERSION)
+_SDK_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 
 _lock = threading.Lock()
 _pipeline: Pipeline | None = None

@@ -9,7 +9,7 @@ from msgspec import Struct
 from otel_llm.call import Attempt, RateLimit
 from otel_llm.capture.dialect import CONTENT, DONE, Dialect, Response, StreamReader
 from otel_llm.capture.encoding import Decode, decoder
-from otel_llm.capture.framing import FRAMINGS, Framing
+from otel_llm.capture.framing import FRAMINGS, Frame, Framing
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -31,6 +31,7 @@ class HttpRequest(Struct, frozen=True):
     path: str
     headers: Headers
     body: bytes | None
+    query: str = ""
 
 
 class Exchange:
@@ -42,6 +43,7 @@ class Exchange:
         "_body",
         "_decode",
         "_framing",
+        "_read",
         "_reader",
         "chunks",
         "content",
@@ -85,7 +87,7 @@ class Exchange:
         """
         self.first_byte_ns = perf_counter_ns()
         self.status = status
-        self.headers = _read(headers)
+        self.headers = {name.lower(): value for name, value in headers}
 
     def whole(self, body: bytes) -> None:
         """
@@ -94,7 +96,7 @@ class Exchange:
         self.response_bytes = len(body)
         if self._streams():
             self._open_stream()
-            self._take(body)
+            self._frames(self._framing.feed(body))  # type: ignore[union-attr]
         else:
             self.response = self.dialect.response(body, content=self.content)
         self.finish("complete")
@@ -116,7 +118,13 @@ class Exchange:
         self.response_bytes += len(chunk)
         if self._decode is not None:
             chunk = self._decode(chunk)
-        return self._take(chunk)
+        framing = self._framing
+        if framing is None:
+            return self._keep(chunk)
+        data = framing.sole(chunk)
+        if data is not None:
+            return self._told(self._read(data, b""))
+        return self._frames(framing.feed(chunk))
 
     def finish(self, end: End) -> None:
         """
@@ -164,15 +172,19 @@ class Exchange:
     @property
     def rate_limit(self) -> RateLimit | None:
         """What the rate-limit headers said; None when there were none."""
-        found = {field: value for field, names in _RATE_LIMITS.items() if (value := self._first(names))}
-        if not found:
+        if not self.headers.keys() & _RATE_LIMIT_HEADERS:
             return None
+        found = {field: value for field, names in _RATE_LIMITS.items() if (value := self._first(names))}
         counts = {field: int(number) for field, value in found.items() if (number := _number(value)) is not None}
         resets = {field: value.decode("latin-1") for field, value in found.items() if field.endswith("reset")}
         return RateLimit(**{**counts, **resets})  # type: ignore[arg-type]
 
     def _first(self, names: tuple[bytes, ...]) -> bytes | None:
-        return next((self.headers[name] for name in names if name in self.headers), None)
+        for name in names:
+            value = self.headers.get(name)
+            if value is not None:
+                return value
+        return None
 
     def _streams(self) -> bool:
         content_type = self.headers.get(b"content-type", b"")
@@ -183,29 +195,26 @@ class Exchange:
         self.stream = True
         self._framing = FRAMINGS[content_type]()
         self._reader = self.dialect.stream(content=self.content)
+        self._read = self._reader.feed
 
-    def _take(self, chunk: bytes) -> bool:
-        if self._framing is None:
-            if self.response_bytes <= MAX_BODY:
-                self._body.append(chunk)
-            else:
-                self._body.clear()
-            return False
-        return self._frames(self._framing.feed(chunk))
+    def _keep(self, chunk: bytes) -> bool:
+        if self.response_bytes <= MAX_BODY:
+            self._body.append(chunk)
+        else:
+            self._body.clear()
+        return False
 
-    def _frames(self, frames: list[tuple[bytes, bytes]]) -> bool:
-        read = self._reader.feed  # type: ignore[union-attr]
-        done = False
-        for event, data in frames:
-            told = read(data, event)
-            if told == CONTENT:
-                self.chunks += 1
-                self.last_chunk_ns = now = perf_counter_ns()
-                if not self.first_chunk_ns:
-                    self.first_chunk_ns = now
-            elif told == DONE:
-                done = True
-        return done
+    def _frames(self, frames: list[Frame]) -> bool:
+        # No generator: every frame is read, also those behind the one that ends the answer.
+        return any([self._told(self._read(data, event)) for event, data in frames])
+
+    def _told(self, told: int) -> bool:
+        if told == CONTENT:
+            self.chunks += 1
+            self.last_chunk_ns = now = perf_counter_ns()
+            if not self.first_chunk_ns:
+                self.first_chunk_ns = now
+        return told == DONE
 
     def _finish_stream(self, reader: StreamReader) -> None:
         if self._framing is not None and self.end == "complete":
@@ -222,9 +231,7 @@ _RATE_LIMITS: Mapping[str, tuple[bytes, ...]] = {
 }
 """Field of `RateLimit` to the headers that hold it: OpenAI's spelling, which most others share, and Anthropic's."""
 
-
-def _read(headers: Headers) -> dict[bytes, bytes]:
-    return {name.lower(): value for name, value in headers}
+_RATE_LIMIT_HEADERS = frozenset(name for names in _RATE_LIMITS.values() for name in names)
 
 
 def _number(value: bytes | None) -> float | None:

@@ -34,6 +34,8 @@ _CACHE_HEADERS: Mapping[str, tuple[bytes, ...]] = {
     "threshold": (b"x-cache-threshold", b"x-semantic-cache-threshold", b"x-bf-cache-threshold"),
 }
 
+_HIT_HEADERS = frozenset(_CACHE_HEADERS["hit"])
+
 _labels: ContextVar[Mapping[str, str]] = ContextVar("otel_llm_labels", default={})  # noqa: B039 - never changed
 
 
@@ -66,8 +68,9 @@ class Context(msgspec.Struct, frozen=True):
         """
         Give for whom the call is.
         """
-        found = {name: value for name, value in self.values.items() if name in _IDENTITY}
-        return Identity(**found) if found else _NOBODY
+        if not self.values:
+            return _NOBODY
+        return Identity(**{name: value for name, value in self.values.items() if name in _IDENTITY})
 
     def labels(self) -> dict[str, str]:
         """
@@ -79,11 +82,14 @@ class Context(msgspec.Struct, frozen=True):
         """
         Give the reference to the credential whose SHA-256 is `digest`.
         """
+        if not self.values:
+            return KeyRef(None, None, digest)
         get = self.values.get
         return KeyRef(get("key_id"), get("key_name"), digest, get("virtual_key_id"), get("virtual_key_name"))
 
 
 _NOBODY = Identity()
+_NOTHING = Context({})
 _NOT_LABELS = _IDENTITY | {
     "parent_request_id",
     "fallback_index",
@@ -125,11 +131,10 @@ class Surroundings:
         if self._custom:
             values.update(self._from(self._baggage))
             values.update(self._from(self._context))
-        for header, name in REQUEST_HEADERS.items():
-            if header in headers:
-                values[name] = headers[header].decode("latin-1")
+        for header in headers.keys() & REQUEST_HEADERS.keys():
+            values[REQUEST_HEADERS[header]] = headers[header].decode("latin-1")
         values.update(_labels.get())
-        return Context(values)
+        return Context(values) if values else _NOTHING
 
     def _from(self, lookup: Lookup | None) -> dict[str, str]:
         if lookup is None:
@@ -142,9 +147,9 @@ def response_cache(headers: Mapping[bytes, bytes]) -> ResponseCache | None:
     """
     Read what a response cache in front of the provider says in its headers; None when none of them is there.
     """
-    found = {field: value for field, names in _CACHE_HEADERS.items() if (value := _first(headers, names)) is not None}
-    if "hit" not in found:
+    if not headers.keys() & _HIT_HEADERS:
         return None
+    found = {field: value for field, names in _CACHE_HEADERS.items() if (value := _first(headers, names)) is not None}
     kind = found.get("type")
     return ResponseCache(
         hit=found["hit"].lower() in {"true", "1", "hit", "yes"},

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from otel_llm.call import Attempt, Call, Content, Failure, Identity, Status, Usage, UsageSource
+from otel_llm.call import Attempt, Call, Content, Failure, Identity, Parameters, Status, Usage, UsageSource
 from otel_llm.capture.dialect import Request, Response
 from otel_llm.capture.endpoint import Endpoint
 from otel_llm.capture.exchange import Exchange, HttpRequest
@@ -125,7 +125,7 @@ class Operation:
             usage=response.usage or _NO_USAGE,
             usage_source=_usage_source(self, response),
             reported_cost=response.reported_cost,
-            parameters=request.parameters,
+            parameters=_parameters(request, response),
             service_tier=response.service_tier,
             system_fingerprint=response.system_fingerprint,
             finish_reasons=response.finish_reasons,
@@ -195,12 +195,30 @@ def _failure(exchange: Exchange, response: Response, error: BaseException | None
     message = response.error_message or (str(error) if error else None)
     if error is None:
         return Failure(kind, message)
-    return Failure(kind, message, _class_name(error), "".join(traceback.format_exception(error)))
+    return Failure(kind, message, _class_name(error), _stack(error))
 
 
 def _class_name(error: BaseException) -> str:
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _stack(error: BaseException) -> str:
+    """
+    Give the frames that an exception came through, without their source lines: those may hold the prompt.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}' for frame in frames]
+    return "\n".join(("Traceback (most recent call last):", *lines, _class_name(error)))
+
+
+def _parameters(request: Request, response: Response) -> Parameters:
+    """
+    Let the answer's vectors tell their dimensions where the request asked for none.
+    """
+    if response.embedding_dimensions is None or request.parameters.embedding_dimensions is not None:
+        return request.parameters
+    return replace(request.parameters, embedding_dimensions=response.embedding_dimensions)
 
 
 def _usage_source(operation: Operation, response: Response) -> UsageSource:

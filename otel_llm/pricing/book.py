@@ -85,11 +85,16 @@ class PriceBook:
         """
         if self.ready or (self._thread and self._thread.is_alive()):
             return
-        self._thread = threading.Thread(target=self._load_or_warn, name="otel-llm-prices", daemon=True)
+        self._thread = threading.Thread(target=self.ensure, name="otel-llm-prices", daemon=True)
         _threads.add(self._thread)
         self._thread.start()
 
-    def _load_or_warn(self) -> None:
+    def ensure(self) -> None:
+        """
+        Load the table unless that has been done; where it cannot be loaded, say so and leave calls unpriced.
+        """
+        if self._unavailable:
+            return
         try:
             self.load()
         except ImportError as error:

@@ -207,6 +207,7 @@ _COST_PARTS = {
     "otel_llm.cost.audio": "audio",
     "otel_llm.cost.image": "image",
     "otel_llm.cost.tools": "tools",
+    "otel_llm.cost.embedding": "embedding",
     "otel_llm.cost.requests": "requests",
     "otel_llm.cost.discount": "discount",
 }

@@ -113,7 +113,10 @@ def _beginner(observer: Observed) -> Callable[[Any], Sending | None]:
         # `request.content` would raise for a body that the user streams, `request.read()` would use it up.
         body = getattr(request, "_content", None)
         return seen.begin(
-            endpoint, HttpRequest(request.method, url.host, _port(url), url.path, request.headers.raw, body)
+            endpoint,
+            HttpRequest(
+                request.method, url.host, _port(url), url.path, request.headers.raw, body, url.query.decode("latin-1")
+            ),
         )
 
     return begin

@@ -161,7 +161,7 @@ class ChoiceStream(StreamReader):
                 self._reasons[choice.index] = choice.finish_reason
                 in_full = True
             delta = choice.delta
-            if choice.text or (delta and (delta.content or delta.has_more_than_text())):
+            if (delta and (delta.content or delta.has_more_than_text())) or choice.text:
                 told = CONTENT
         if in_full:
             self._introduce(data)

@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 from otel_llm.capture.framing import ServerSentEvents
 
 names = st.sampled_from([b"", b"message_start", b"ping"])
-payloads = st.lists(st.text(st.characters(blacklist_characters="\r\n\x00"), min_size=1), min_size=1, max_size=3)
+payloads = st.lists(
+    st.text(st.characters(exclude_characters="\r\n\x00", codec="utf-8"), min_size=1), min_size=1, max_size=3
+)
 line_ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
