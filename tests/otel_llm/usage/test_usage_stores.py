@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+from otel_llm_exporters.jsonl import JsonlOptions, JsonlSink
+from otel_llm_exporters.sqlite import SqliteOptions, SqliteSink
 
+from otel_llm.delivery.sink import Batch, Record
 from otel_llm.errors import StoreError
 from otel_llm.formats import otel, usage
 from otel_llm.telemetry.event import EVENT_NAME, Event
 from otel_llm.usage.jsonl import JsonlStore
 from otel_llm.usage.query import Query
-from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA
-from otel_llm.usage.schema import row as schema_row
 from otel_llm.usage.sqlite import SqliteStore
 from otel_llm.usage.summary import summarise
 
@@ -175,20 +176,24 @@ def test_both_stores_give_the_same_sums(by, write_db, write_jsonl):
 
 
 @pytest.mark.parametrize("by", ["day", "hour", "model", "label.tenant", "none"])
-def test_events_give_the_same_sums_through_both_sinks_shapes(by, tmp_path):
+def test_both_sinks_write_what_both_stores_read_alike(by, tmp_path):
     """
-    An event summed up as a row and as a usage entry is the same call.
+    Events that went through the sinks `sqlite` and `jsonl` are summed up to the same, a failed one once.
     """
-    events = [event(1), event(2, **{"gen_ai.usage.cost": 1.5e-07, "otel_llm.label.tenant": "t1"}), event(3, 2.0005)]
-    database = tmp_path / "calls.db"
-    with closing(sqlite3.connect(database)) as connection:
-        for statement in SQLITE_SCHEMA:
-            connection.execute(statement)
-        connection.executemany(SQLITE_INSERT, [(*schema_row(one), otel.encode(one).decode()) for one in events])
-        connection.commit()
-    (tmp_path / "2026-11-03.jsonl").write_bytes(b"".join(usage.encode(one) + b"\n" for one in events))
-    of_rows, of_entries = SqliteStore(database).calls(Query()), JsonlStore(tmp_path).calls(Query())
+    priced = {"gen_ai.usage.cost": 1.5e-07, "otel_llm.label.tenant": "t1"}
+    failed = {"otel_llm.status": "error", "error.type": "overloaded", "otel_llm.event.type": "error"}
+    events = [event(1), event(2, **priced), event(3, 2.0005), event(4, **failed)]
+    deliver(SqliteSink(SqliteOptions(path=str(tmp_path / "calls.db"))), events, otel.encode)
+    deliver(JsonlSink(JsonlOptions(path=str(tmp_path / "logs"))), events, usage.encode)
+    of_rows = SqliteStore(tmp_path / "calls.db").calls(Query())
+    of_entries = JsonlStore(tmp_path / "logs").calls(Query())
     assert summarise(of_rows, by) == summarise(of_entries, by)
+
+
+def deliver(sink, events, encode):
+    sink.open()
+    sink.send(Batch([Record(one, encode(one)) for one in events]))
+    sink.close()
 
 
 def event(number, seconds=1.25, **attributes):
