@@ -88,6 +88,7 @@ class ProviderServer:
         Answer the next requests whose path ends in `path`, and whose body holds `containing`, with these.
         """
         with self._changed:
+            self._scripts = [script for script in self._scripts if script[2]]
             self._scripts.append((path, containing, deque(replies)))
 
     def wait_for(self, predicate: Callable[["ProviderServer"], bool], timeout: float = 5.0) -> None:

@@ -2,12 +2,12 @@
 HTTP/1.1 as the provider server speaks it: requests kept to the byte, answers broken where a test wants them broken.
 """
 
-import select
 import socket
 import struct
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import responses as phrases
 from importlib import import_module
@@ -140,9 +140,9 @@ class Writer:
 
     def _check_client(self) -> None:
         # A write to a client that hung up succeeds once, so the socket is asked.
-        readable, _, _ = select.select([self._connection], [], [], 0)
-        if readable and not self._connection.recv(1, socket.MSG_PEEK):
-            raise ConnectionAbortedError("the client hung up")
+        with suppress(BlockingIOError):
+            if not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise ConnectionAbortedError("the client hung up")
 
     def _cut(self) -> bool:
         if self._reply.reset:
@@ -160,7 +160,7 @@ def _pieces(answer: Answer, reply: Reply, number: bytes) -> list[bytes]:
 
 
 def _cut_up(body: bytes, size: int) -> list[bytes]:
-    return [body[at : at + size] for at in range(0, len(body), size)]
+    return [body[at : at + size] for at in range(0, len(body), size)] or [b""]
 
 
 def _chunk(piece: bytes) -> bytes:
