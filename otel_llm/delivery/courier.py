@@ -34,7 +34,6 @@ Reprice = Callable[[Event], Event]
 
 _SCAN = 2000
 """Frames looked at before the loop gets its turn again."""
-_CLOSE_SECONDS = 1.0
 _ERROR_CHARACTERS = 300
 
 
@@ -141,15 +140,15 @@ class Courier:
             self._hurried -= 1
         return True
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float) -> None:
         """
-        Let everything fall that is not settled; it stays in the journals.
+        Let everything fall that is not settled, it stays in the journals; closing the sink may take so long.
         """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._sink is not None and self._open:
-            await self._close(self._sink)
+        if self._sink is not None:
+            await self._close(self._sink, seconds)
         for reader in self._readers:
             reader.close()
 
@@ -410,9 +409,9 @@ class Courier:
                 self._open = True
             return sink
 
-    async def _close(self, sink: Sink) -> None:
+    async def _close(self, sink: Sink, seconds: float) -> None:
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await sink.close()
         except Exception as error:  # noqa: BLE001 - a sink that cannot close must not keep the others from it
             logger.debug("%s did not close well: %s", self.spec.name, _words(error))

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 ADOPT_SECONDS = 10.0
 _TEND_SECONDS = 1.0
 _SYNC_SECONDS = 0.5
+_CLOSE_SECONDS = 0.1
+"""What a sink gets to close itself when the deadline is over."""
 
 
 class Delivery:
@@ -319,13 +321,15 @@ class Delivery:
     async def _wind_up(self, seconds: float) -> bool:
         for courier in self._couriers.values():
             courier.breaker.hurry()
+        deadline = time.monotonic() + seconds
         delivered = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 delivered = await self._drain(None)
         if self._tending is not None:
             self._tending.cancel()
-        await asyncio.gather(*(courier.stop() for courier in self._couriers.values()))
+        left = max(_CLOSE_SECONDS, deadline - time.monotonic())
+        await asyncio.gather(*(courier.stop(left) for courier in self._couriers.values()))
         return delivered
 
     def _flush_at_exit(self) -> None:

@@ -18,7 +18,9 @@ def private_folder(path: Path) -> Path:
     """
     Make sure that the folder exists and is ours; raises `JournalError` when it is somebody else's.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.exists():
+        private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
     fault = _fault(path.lstat())
     if fault:
         raise JournalError(f"{path} {fault}; give the journal a folder of its own")

@@ -45,7 +45,7 @@ def pack(sequence: int, payload: bytes) -> bytes:
     """
     Give the bytes of one frame.
     """
-    return _pack(_MARKER, len(payload), _crc(payload, sequence & 0xFFFFFFFF), sequence) + payload
+    return _pack(_MARKER, len(payload), _checksum(sequence, payload), sequence) + payload
 
 
 def version(start: bytes) -> int | None:
@@ -75,13 +75,17 @@ def scan(data: bytes, *, last: bool) -> Scan:
     return Scan(found, len(data) if last else max(at, len(data) - len(_MARKER) + 1))
 
 
+def _checksum(sequence: int, payload: bytes) -> int:
+    return _crc(payload, (sequence ^ sequence >> 32) & 0xFFFFFFFF)
+
+
 def _frame(data: bytes, at: int) -> Frame | None:
     begin = at + _HEAD.size
     if begin > len(data):
         return None
     _, length, checksum, sequence = _HEAD.unpack_from(data, at)
     payload = data[begin : begin + length]
-    if len(payload) < length or _crc(payload, sequence & 0xFFFFFFFF) != checksum:
+    if len(payload) < length or _checksum(sequence, payload) != checksum:
         return None
     return Frame(sequence, payload, begin + length)
 

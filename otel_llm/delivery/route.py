@@ -11,6 +11,7 @@ import fnmatch
 import operator
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -213,7 +214,7 @@ def _random_part(event_id: str) -> int:
     try:
         return int(digits, 16)
     except ValueError:
-        return hash(event_id) & 0xFFFFFFFF
+        return zlib.crc32(event_id.encode(errors="replace"))
 
 
 def _values(wanted: object) -> Sequence[object]:

@@ -17,14 +17,14 @@ class _Job(NamedTuple):
 
 class ThreadedSink:
     """
-    A `Sink` whose methods are those of a `BlockingSink`, called one after another in one thread that never changes.
+    A `Sink` whose methods are those of a `BlockingSink`, called one after another in one thread that ends with `close`.
     """
 
     Options: ClassVar[type[Any]] = object
 
     def __init__(self, sink: BlockingSink) -> None:
         self._sink = sink
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         name = f"otel-llm-{type(sink).__name__}"
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
@@ -36,7 +36,10 @@ class ThreadedSink:
         return receipt
 
     async def close(self) -> None:
-        await self._call(self._sink.close)
+        try:
+            await self._call(self._sink.close)
+        finally:
+            self._jobs.put(None)
 
     async def _call(self, work: Callable[[], Any]) -> Any:
         future = asyncio.get_running_loop().create_future()
@@ -45,8 +48,8 @@ class ThreadedSink:
 
     def _work(self) -> None:
         suppress_instrumentation()
-        while True:
-            self._do(self._jobs.get())
+        while (job := self._jobs.get()) is not None:
+            self._do(job)
 
     def _do(self, job: _Job) -> None:
         if job.future.cancelled():

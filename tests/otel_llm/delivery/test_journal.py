@@ -1,0 +1,459 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from otel_llm.delivery import adoption, frames, journal
+from otel_llm.delivery.journal import Journal
+from otel_llm.delivery.reader import Reader
+from otel_llm.delivery.store import Store
+
+SINK = "sink-1"
+
+
+@pytest.fixture
+def group(tmp_path):
+    return tmp_path / "journal" / "group"
+
+
+@pytest.fixture
+def open_journal(group, settings, request):
+    """
+    Give a function that opens a journal with one sink; `rejected` and `woken` note what it tells.
+    """
+
+    def make(sinks=(SINK,), **changes) -> Journal:
+        rejected: list[str] = []
+        woken: list[int] = []
+        made = Journal(
+            group, settings(**changes), sinks, rejected=rejected.append, wake=lambda: woken.append(made.next)
+        )
+        made.test_rejected, made.test_woken = rejected, woken
+        request.addfinalizer(made.abandon)
+        return made
+
+    return make
+
+
+class Books:
+    def __init__(self) -> None:
+        self.lost: dict[str, int] = {}
+
+    def __call__(self, reason: str, count: int) -> None:
+        self.lost[reason] = self.lost.get(reason, 0) + count
+
+
+def reader(source, start=0, sink=SINK) -> Reader:
+    return Reader(source, sink, start, Books())
+
+
+def read_all(of: Reader) -> list[bytes]:
+    span, found = of.begin(), []
+    while (frame := of.peek()) is not None:
+        found.append(frame.payload)
+        of.take(span)
+    of.settle(span)
+    of.close()
+    return found
+
+
+def payload(number: int, size: int = 0) -> bytes:
+    return f"{number}".encode().ljust(size, b".")
+
+
+def inherit(group):
+    (inheritance,) = adoption.adopt(group, [SINK])
+    return inheritance
+
+
+class TestAppend:
+    @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+    @given(payloads=st.lists(st.binary(max_size=2000), max_size=40))
+    def test_round_trip(self, open_journal, payloads):
+        """What was appended is read, in order."""
+        log = open_journal()
+        assert all(log.append(each) for each in payloads)
+        assert read_all(reader(log)) == payloads
+
+    def test_several_segments(self, open_journal, monkeypatch):
+        """A reader goes from segment to segment, and what all sinks have read is removed."""
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+        log = open_journal(journal_max_bytes=1 << 20)
+        payloads = [payload(number, 3000) for number in range(100)]
+        for each in payloads:
+            log.append(each)
+        assert len(log.store.segments) > 3
+        assert read_all(reader(log)) == payloads
+        assert len(log.store.segments) == 1
+
+    def test_two_sinks(self, open_journal, monkeypatch):
+        """A segment stays until the slowest sink has passed it."""
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+        log = open_journal(sinks=["fast", "slow"], journal_max_bytes=1 << 20)
+        payloads = [payload(number, 3000) for number in range(60)]
+        for each in payloads:
+            log.append(each)
+        kept = len(log.store.segments)
+        assert read_all(reader(log, sink="fast")) == payloads
+        assert len(log.store.segments) == kept
+        assert read_all(reader(log, sink="slow")) == payloads
+
+    def test_many_threads(self, open_journal):
+        """Records of many threads all arrive whole, those of one thread in its order."""
+        log = open_journal()
+
+        def write(name: int) -> None:
+            for number in range(200):
+                log.append(b"%d %d" % (name, number))
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = [tuple(map(int, each.split())) for each in read_all(reader(log))]
+        assert sorted(found) == [(name, number) for name in range(8) for number in range(200)]
+        assert [number for name, number in found if name == 3] == list(range(200))
+
+    def test_append_within_append(self, open_journal, monkeypatch):
+        """A finalizer that emits in the middle of an append loses neither record."""
+        log = open_journal()
+        inner = [b"inner"]
+        pack = frames.pack
+
+        def interrupted(sequence, data):
+            if inner:
+                log.append(inner.pop())
+            return pack(sequence, data)
+
+        monkeypatch.setattr(frames, "pack", interrupted)
+        log.append(b"outer")
+        assert read_all(reader(log)) == [b"outer", b"inner"]
+
+    def test_wake(self, open_journal):
+        """The reader is woken once when as many records are there as it waits for."""
+        log = open_journal()
+        log.want(3)
+        for number in range(5):
+            log.append(payload(number))
+        assert log.test_woken == [3]
+
+    @pytest.mark.parametrize("durability", ["process", "power", "always"])
+    def test_durabilities(self, open_journal, durability):
+        """Every durability on disk keeps what was appended."""
+        log = open_journal(durability=durability)
+        log.append(b"one")
+        log.sync()
+        assert read_all(reader(log)) == [b"one"]
+
+
+class TestMemory:
+    def test_no_folder(self, open_journal, group):
+        """With durability `memory` nothing is written."""
+        log = open_journal(durability="memory")
+        log.append(b"one")
+        assert read_all(reader(log)) == [b"one"]
+        assert not group.exists()
+
+    def test_leftovers(self, open_journal, group):
+        """What memory still holds at the end is written to disk, for the next process."""
+        log = open_journal(durability="memory")
+        for number in range(3):
+            log.append(payload(number))
+        log.harden()
+        log.close()
+        assert read_all(reader(inherit(group))) == [b"0", b"1", b"2"]
+
+    def test_drop_old(self, open_journal):
+        """`drop_old` makes room by dropping the oldest, and the reader counts them."""
+        log = open_journal(durability="memory", buffer_size=3, when_full="drop_old")
+        for number in range(5):
+            assert log.append(payload(number))
+        books = Books()
+        assert read_all(Reader(log, SINK, 0, books)) == [b"2", b"3", b"4"]
+        assert books.lost == {"buffer_full": 2}
+
+    def test_drop_new(self, open_journal):
+        """`drop_new` refuses what does not fit."""
+        log = open_journal(durability="memory", buffer_size=2, when_full="drop_new")
+        assert [log.append(payload(number)) for number in range(3)] == [True, True, False]
+        assert log.test_rejected == ["buffer_full"]
+
+    def test_block(self, open_journal, eventually):
+        """`block` waits until a sink has made room."""
+        log = open_journal(durability="memory", buffer_size=1, block_ms=10_000)
+        log.append(b"first")
+        kept: list[bool] = []
+        thread = threading.Thread(target=lambda: kept.append(log.append(b"second")))
+        thread.start()
+        of = reader(log)
+        assert read_all(of) == [b"first"]
+        thread.join(10)
+        assert kept == [True]
+        assert read_all(of) == [b"second"]
+
+    def test_block_gives_up(self, open_journal):
+        """`block` waits no longer than it may; then the record is refused."""
+        log = open_journal(durability="memory", buffer_size=1, block_ms=1)
+        assert [log.append(b"first"), log.append(b"second")] == [True, False]
+
+    async def test_no_block_in_event_loop(self, open_journal):
+        """Inside an event loop nothing is waited for: that would stop the sinks' makers of room, too."""
+        log = open_journal(durability="memory", buffer_size=1, block_ms=60_000)
+        assert [log.append(b"first"), log.append(b"second")] == [True, False]
+
+
+class TestLimits:
+    def fill(self, log: Journal) -> None:
+        for number in range(200):
+            log.append(payload(number, 4000))
+
+    def test_drop_old(self, open_journal):
+        """At the quota the oldest segments go, whatever `when_full` says but `drop_new`."""
+        log = open_journal(journal_max_bytes=400_000)
+        self.fill(log)
+        books = Books()
+        found = [int(each.rstrip(b".")) for each in read_all(Reader(log, SINK, 0, books))]
+        assert found == list(range(200 - len(found), 200))
+        assert books.lost == {"journal_full": 200 - len(found)}
+        assert log.store.size <= 400_000
+
+    def test_drop_new(self, open_journal):
+        """With `drop_new` the oldest stay, and what comes is refused until there is room."""
+        log = open_journal(journal_max_bytes=400_000, when_full="drop_new")
+        self.fill(log)
+        found = read_all(reader(log))
+        assert [int(each.rstrip(b".")) for each in found] == list(range(len(found)))
+        assert log.test_rejected == ["journal_full"] * (200 - len(found))
+        log.keep_within_limits(0)
+        assert log.append(b"fits again")
+
+    def test_a_reader_in_a_segment_that_goes(self, open_journal):
+        """A sink that stood in the middle of a segment that had to go counts the rest of it."""
+        log = open_journal(journal_max_bytes=400_000)
+        books = Books()
+        log.append(payload(0, 4000))
+        of = Reader(log, SINK, 0, books)
+        of.peek()
+        self.fill(log)
+        of.skip_evicted()
+        assert len(read_all(of)) + books.lost["journal_full"] == 201
+
+    def test_age(self, open_journal, monkeypatch):
+        """Segments that nobody fetched in time go."""
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+        log = open_journal(journal_max_bytes=1 << 20, journal_max_age=60.0)
+        self.fill(log)
+        for segment in log.store.segments[:2]:
+            os.utime(segment.path, (0, 0))
+        gone = log.store.segments[2].first
+        log.keep_within_limits(1000.0)
+        books = Books()
+        read_all(Reader(log, SINK, 0, books))
+        assert books.lost == {"expired": gone}
+
+
+class TestUnwritable:
+    def test_memory_meanwhile(self, open_journal, group, caplog):
+        """Without a disk records wait in memory, with one loud warning, and go to disk when it is back."""
+        group.parent.parent.mkdir(parents=True, exist_ok=True)
+        group.parent.write_text("in the way")
+        log = open_journal()
+        for number in range(3):
+            assert log.append(payload(number))
+        assert not log.recover()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        group.parent.unlink()
+        assert log.recover()
+        log.append(payload(3))
+        assert read_all(reader(log)) == [b"0", b"1", b"2", b"3"]
+
+    def test_disk_full_in_the_middle(self, group, tmp_path):
+        """A disk that gets full in the middle of a record loses none of them."""
+        program = """
+import resource, sys
+from pathlib import Path
+from otel_llm.delivery import adoption
+from otel_llm.delivery.journal import Journal
+from otel_llm.delivery.reader import Reader
+from otel_llm.delivery.spec import DeliverySettings
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+group = Path(sys.argv[1])
+log = Journal(group, DeliverySettings(journal_dir=group.parent), ["s"], rejected=print, wake=lambda: None)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+for number in range(20):
+    assert log.append(b"%d" % number + b"." * 600)
+on_disk = log.store.next
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+assert log.recover()
+lost = []
+reader = Reader(log, "s", 0, lambda *told: lost.append(told))
+span, found = reader.begin(), []
+while (frame := reader.peek()) is not None:
+    found.append(int(frame.payload.rstrip(b".")))
+    reader.take(span)
+print(0 < on_disk < 20, found == list(range(20)), lost)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(group)], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout.strip() == "True True []"
+
+    def test_foreign_folder(self, open_journal, group, tmp_path, caplog):
+        """A symbolic link in the journal's place is refused."""
+        (tmp_path / "elsewhere").mkdir()
+        group.parent.mkdir(parents=True)
+        group.symlink_to(tmp_path / "elsewhere")
+        log = open_journal()
+        log.append(b"one")
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+        assert "symbolic link" in caplog.text
+
+    def test_open_to_all(self, open_journal, group, caplog):
+        """A folder that anybody may write to is refused."""
+        group.mkdir(parents=True)
+        group.chmod(0o777)
+        open_journal().append(b"one")
+        assert "written by anybody" in caplog.text
+
+    def test_modes(self, open_journal, group):
+        """Folders are 0700 and files 0600, whatever the umask."""
+        before = os.umask(0)
+        try:
+            open_journal().append(b"one")
+        finally:
+            os.umask(before)
+        folders = [group.parent, group, *(path for path in group.rglob("*") if path.is_dir())]
+        assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
+        assert {path.stat().st_mode & 0o777 for path in group.rglob("*") if path.is_file()} == {0o600}
+
+
+class TestAdoption:
+    def leave(self, log: Journal, *payloads: bytes):
+        for each in payloads:
+            log.append(each)
+        folder = log.folder
+        log.abandon()
+        return folder
+
+    def test_from_the_cursor(self, open_journal, group):
+        """The heir goes on where the dead process's sink had come to."""
+        log = open_journal()
+        log.append(b"had")
+        read_all(reader(log))
+        self.leave(log, b"missing")
+        inheritance = inherit(group)
+        assert read_all(reader(inheritance, inheritance.cursors[SINK])) == [b"missing"]
+
+    def test_removed_when_delivered(self, open_journal, group):
+        """An inherited journal is removed when every sink has everything."""
+        folder = self.leave(open_journal(), b"one")
+        read_all(reader(inherit(group)))
+        assert not folder.exists()
+
+    def test_the_living_keep_theirs(self, open_journal, group):
+        """Nobody inherits from a process that lives, not even that process itself."""
+        open_journal().append(b"one")
+        assert adoption.adopt(group, [SINK]) == []
+        program = "import sys; from pathlib import Path; from otel_llm.delivery.adoption import adopt;"
+        program += "print(len(adopt(Path(sys.argv[1]), [])))"
+        done = subprocess.run([sys.executable, "-c", program, str(group)], capture_output=True, check=True, timeout=60)
+        assert done.stdout.strip() == b"0"
+
+    def test_missing_cursor(self, open_journal, group):
+        """Without its cursor a sink gets everything that is there: twice is better than never."""
+        folder = self.leave(open_journal(), b"one", b"two")
+        (folder / f"{SINK}.cursor").unlink()
+        inheritance = inherit(group)
+        assert read_all(reader(inheritance, inheritance.cursors[SINK])) == [b"one", b"two"]
+
+    def test_spoiled_cursor(self, open_journal, group):
+        """A cursor that cannot be read counts as missing."""
+        folder = self.leave(open_journal(), b"one")
+        (folder / f"{SINK}.cursor").write_bytes(b"\xff\xff")
+        assert inherit(group).cursors == {SINK: 0}
+
+    def test_unknown_version(self, open_journal, group, caplog):
+        """A journal of a newer version is left as it is."""
+        folder = self.leave(open_journal(), b"one")
+        (segment,) = folder.glob("*.segment")
+        segment.write_bytes(frames.MAGIC + b"\x63\0\0\0" + b"from the future")
+        assert adoption.adopt(group, [SINK]) == []
+        assert "version 99" in caplog.text
+        assert segment.exists()
+
+    def test_torn_tail(self, open_journal, group):
+        """A record that a dying process did not finish is noticed, and the ones before it are read."""
+        folder = self.leave(open_journal(), b"one", b"two")
+        (segment,) = folder.glob("*.segment")
+        segment.write_bytes(segment.read_bytes()[:-2])
+        inheritance = inherit(group)
+        assert inheritance.torn
+        assert read_all(reader(inheritance)) == [b"one"]
+
+    def test_damage_in_the_middle(self, open_journal, group):
+        """A damaged record is counted, and the next one read."""
+        folder = self.leave(open_journal(), b"one", b"two", b"three")
+        (segment,) = folder.glob("*.segment")
+        segment.write_bytes(segment.read_bytes().replace(b"two", b"tow"))
+        books = Books()
+        assert read_all(Reader(inherit(group), SINK, 0, books)) == [b"one", b"three"]
+        assert books.lost == {"corrupt": 1}
+
+    def test_empty_segment(self, open_journal, group):
+        """A process that died before its first write leaves nothing to do."""
+        folder = self.leave(open_journal())
+        (segment,) = folder.glob("*.segment")
+        segment.write_bytes(b"")
+        inheritance = inherit(group)
+        assert read_all(reader(inheritance)) == []
+
+    def test_purge(self, open_journal, group, tmp_path):
+        """Journals that nobody adopts are removed when they are too old."""
+        folder = self.leave(open_journal(), b"one")
+        journals = tmp_path / "journal"
+        assert adoption.purge(journals, folder.stat().st_mtime - 60) == 0
+        assert adoption.purge(journals, folder.stat().st_mtime + 60) == 1
+        assert not folder.exists()
+
+
+@pytest.mark.parametrize("durability", ["process", "power", "always"])
+def test_kill_9(group, durability):
+    """A process that is killed while it writes loses nothing of what it had acknowledged."""
+    program = """
+import sys
+from pathlib import Path
+from otel_llm.delivery.journal import Journal
+from otel_llm.delivery.spec import DeliverySettings
+group = Path(sys.argv[1])
+options = DeliverySettings(journal_dir=group.parent, durability=sys.argv[2])
+log = Journal(group, options, ["sink-1"], rejected=print, wake=lambda: None)
+number = 0
+while True:
+    log.append(b"%d" % number + b"." * 2000)
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+    number += 1
+"""
+    writer = subprocess.Popen([sys.executable, "-c", program, str(group), durability], stdout=subprocess.PIPE)
+    acknowledged = [int(writer.stdout.readline()) for _ in range(300)]
+    writer.send_signal(signal.SIGKILL)
+    acknowledged += [int(line) for line in writer.stdout.read().split(b"\n")[:-1] if line]
+    writer.stdout.close()
+    writer.wait()
+    found = [int(each.rstrip(b".")) for each in read_all(reader(inherit(group)))]
+    assert found[: len(acknowledged)] == acknowledged
+    assert found == list(range(len(found)))
+
+
+def test_store_reads_what_is_there(tmp_path):
+    """A folder without segments is an empty store."""
+    assert Store.load(tmp_path, [SINK]).next == 0
