@@ -15,6 +15,7 @@ from typing import Any, Final
 from opentelemetry import _logs, baggage, metrics, trace
 from opentelemetry import context as otel_context
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.propagate import inject
 from opentelemetry.sdk._logs import LogRecordLimits
 from opentelemetry.sdk.resources import Resource as SdkResource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -30,7 +31,6 @@ from otel_llm.capture.operation import Operation
 from otel_llm.delivery import shared
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.pricing.book import PriceBook
-from otel_llm.pricing.cost import Cost
 from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.content import as_json, content_attributes
@@ -40,7 +40,7 @@ from otel_llm.telemetry.metrics import Metrics
 from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
 from otel_llm.telemetry.redaction import Redactor
 from otel_llm.telemetry.semconv import SCHEMA_URL
-from otel_llm.telemetry.spans import SCOPE, CallSpan, close_span, note_attempt, open_span
+from otel_llm.telemetry.spans import SCOPE, CallSpan, close_span, note_attempt, open_span, silence_native_spans
 
 VERSION: Final = version("otel-llm")
 
@@ -91,7 +91,11 @@ class Pipeline:
                 resource=self._resource.attributes,
             ),
             content=self._content.captured,
+            include_usage=settings.include_usage,
+            propagate=settings.propagate_trace,
         )
+        if settings.native_spans == "replace":
+            silence_native_spans()
         self.join_logs()
 
     def starts(self, operation: Operation) -> bool:
@@ -122,6 +126,14 @@ class Pipeline:
         """
         if token is not None:
             otel_context.detach(token)  # type: ignore[arg-type]
+
+    def trace_headers(self, operation: Operation) -> dict[str, str]:
+        """
+        Give the headers that carry the operation's trace context.
+        """
+        headers: dict[str, str] = {}
+        inject(headers, set_span_in_context(operation.trace.call_span.span))
+        return headers
 
     def attempted(self, operation: Operation, exchange: Exchange) -> None:
         """
@@ -292,7 +304,7 @@ def stop(timeout: float) -> bool:
     """
     Shut the process's pipeline down, so that another one can be started.
     """
-    global _pipeline  # noqa: PLW0603
+    global _pipeline
     with _lock:
         pipeline, _pipeline = _pipeline, None
     return pipeline.shutdown(timeout) if pipeline is not None else True

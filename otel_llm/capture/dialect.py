@@ -19,6 +19,8 @@ CONTENT: Final = 1
 """The frame carried output the user was waiting for: text, reasoning, a refusal, audio or a tool call."""
 DONE: Final = 2
 """The frame ends the answer: a stream closed after it ended well."""
+USAGE: Final = 3
+"""The frame carries nothing but token counts: the user does not see it where it was us who asked for them."""
 
 
 class Route(Struct, frozen=True):
@@ -90,7 +92,7 @@ class StreamReader:
 
     def feed(self, data: bytes, event: bytes) -> int:
         """
-        Read one frame's payload (`event` is its name, empty when unnamed); give NOTHING, CONTENT or DONE.
+        Read one frame's payload (`event` is its name, empty when unnamed); give NOTHING, CONTENT, DONE or USAGE.
         """
         raise NotImplementedError
 
@@ -127,6 +129,12 @@ class Dialect:
         Read the content of a request in the GenAI message schemas; called only when content is captured.
         """
         raise NotImplementedError
+
+    def asking_for_usage(self, body: bytes) -> bytes | None:  # noqa: ARG002 - formats that always tell need nothing
+        """
+        Give a streaming request's body with token counts asked for; None when there is nothing to ask.
+        """
+        return None
 
     def response(self, body: bytes, *, content: bool) -> Response:
         """

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from otel_llm.call import Attempt, RateLimit
-from otel_llm.capture.dialect import CONTENT, DONE, Dialect, Response, StreamReader
+from otel_llm.capture.dialect import CONTENT, DONE, USAGE, Dialect, Response, StreamReader
 from otel_llm.capture.encoding import Decode, decoder
 from otel_llm.capture.framing import FRAMINGS, Frame, Framing
 
@@ -126,6 +126,29 @@ class Exchange:
             return self._told(self._read(data, b""))
         return self._frames(framing.feed(chunk))
 
+    def strain(self, chunk: bytes) -> tuple[bytes, bool]:
+        """
+        Take the next bytes, and give those the user may see besides what `feed` gives: frames that carry nothing but
+        the token counts that we asked for are held back.
+        """
+        if self._framing is None or self._decode is not None:
+            return chunk, self.feed(chunk)
+        self.response_bytes += len(chunk)
+        shown, done = [], False
+        for block, frames in self._framing.blocks(chunk):
+            told = [self._read(data, event) for event, data in frames]
+            for each in told:
+                done |= self._told(each)
+            if USAGE not in told:
+                shown.append(block)
+        return b"".join(shown), done
+
+    def unshown(self) -> bytes:
+        """
+        Give the bytes that `strain` still holds when the stream ends.
+        """
+        return self._framing.rest() if self._framing is not None and self._decode is None else b""
+
     def finish(self, end: End) -> None:
         """
         Note how the answer ended; the first word counts.
@@ -205,8 +228,10 @@ class Exchange:
         return False
 
     def _frames(self, frames: list[Frame]) -> bool:
-        # No generator: every frame is read, also those behind the one that ends the answer.
-        return any([self._told(self._read(data, event)) for event, data in frames])
+        done = False
+        for event, data in frames:
+            done |= self._told(self._read(data, event))
+        return done
 
     def _told(self, told: int) -> bool:
         if told == CONTENT:

@@ -5,6 +5,7 @@ Each framing is fed chunks as they come and gives the frames that are complete, 
 gives what an unterminated last frame holds.
 """
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -30,6 +31,16 @@ class Framing(Protocol):
     def flush(self) -> list[Frame]:
         """
         Give what is left when the stream ends.
+        """
+
+    def blocks(self, chunk: bytes) -> list[tuple[bytes, list[Frame]]]:
+        """
+        Take the next bytes and give the complete blocks as they are on the wire, each with its frames.
+        """
+
+    def rest(self) -> bytes:
+        """
+        Give the bytes that are not a complete block yet, and forget them.
         """
 
 
@@ -62,6 +73,20 @@ class ServerSentEvents:
         self._searched = 0
         return _frames(_normalised(rest))
 
+    def blocks(self, chunk: bytes) -> list[tuple[bytes, list[Frame]]]:
+        self._pending += chunk
+        found = []
+        while match := _BLOCK_END.search(self._pending):
+            block = bytes(self._pending[: match.end()])
+            del self._pending[: match.end()]
+            found.append((block, _frames(_normalised(block))))
+        return found
+
+    def rest(self) -> bytes:
+        rest = bytes(self._pending)
+        self._pending.clear()
+        return rest
+
     def _complete(self) -> list[Frame]:
         pending = self._pending
         # What was searched before is not searched again, but for the bytes that a line end may straddle.
@@ -76,6 +101,7 @@ class ServerSentEvents:
 
 
 _LINE_FEED = 0x0A
+_BLOCK_END = re.compile(rb"\n\r?\n|\r\r")
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {"text/event-stream": ServerSentEvents}
 """Content type to framing; a content type that is not here is a whole body."""

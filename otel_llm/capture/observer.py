@@ -9,8 +9,9 @@ is `harmless`: what goes wrong in our own code is reported once and changes noth
 import functools
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, Token
+from fnmatch import fnmatchcase
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -66,6 +67,11 @@ class Recorder(Protocol):
         Make the span that was current before `attach` the current one again.
         """
 
+    def trace_headers(self, operation: Operation) -> dict[str, str]:
+        """
+        Give the headers that carry the operation's trace context.
+        """
+
     def attempted(self, operation: Operation, exchange: Exchange) -> None:
         """
         Note that an exchange has been answered or has failed.
@@ -113,6 +119,38 @@ class Sending:
             self._observer.recorder.detach(span)
             _current.reset(current)
 
+    @property
+    def changes(self) -> bool:
+        """Whether the operator wants something added to requests of some hosts."""
+        return self._observer.changes
+
+    @property
+    def strains(self) -> bool:
+        """Whether the user gets less than what is on the wire."""
+        return self.operation.usage_injected
+
+    @harmless
+    def asking_for_usage(self) -> bytes | None:
+        """
+        Give the body to send instead of the user's, where the operator wants the token counts of streams asked for.
+        """
+        operation = self.operation
+        http, endpoint = operation.http, operation.endpoint
+        if endpoint is None or not operation.request.stream or not http.body:
+            return None
+        if not self._observer.asks_for_usage(http.host):
+            return None
+        body = endpoint.dialect.asking_for_usage(http.body)
+        operation.usage_injected = body is not None
+        return body
+
+    @harmless
+    def headers(self) -> dict[str, str]:
+        """
+        Give the headers to add to the request: the trace context, for hosts that the operator listed.
+        """
+        return self._observer.propagated(self.operation)
+
     @harmless
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         """
@@ -134,16 +172,37 @@ class Sending:
         self._observer.recorder.attempted(self.operation, self.exchange)
         self._observer.reaper.wake()
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bytes:
         """
-        Take the next bytes as they are on the wire, before the user gets them.
+        Take the next bytes as they are on the wire, before the user gets them, and give what the user gets.
         """
         # `harmless`, spelled out: this runs for every chunk.
         try:
-            if self.exchange.end is None and self.exchange.feed(chunk):
+            exchange = self.exchange
+            if exchange.end is None and exchange.feed(chunk):
                 self._settle("complete", None)
         except Exception as error:  # noqa: BLE001 - the promise of this module
             report_failure("Sending.feed", error)
+        return chunk
+
+    def strain(self, chunk: bytes) -> bytes:
+        """
+        Take the next bytes like `feed`, where it was us who asked for token counts: the user does not get those.
+        """
+        try:
+            shown, done = self.exchange.strain(chunk)
+            if done and self.exchange.end is None:
+                self._settle("complete", None)
+        except Exception as error:  # noqa: BLE001 - the promise of this module
+            report_failure("Sending.strain", error)
+            return chunk
+        return shown
+
+    def unshown(self) -> bytes:
+        """
+        Give what `strain` still holds when the stream ends.
+        """
+        return self.exchange.unshown()
 
     @harmless
     def ended(self, end: End, error: BaseException | None = None) -> None:
@@ -218,13 +277,23 @@ class Observer:
     """
 
     def __init__(
-        self, endpoints: Endpoints, recorder: Recorder, surroundings: Surroundings, *, content: bool = False
+        self,
+        endpoints: Endpoints,
+        recorder: Recorder,
+        surroundings: Surroundings,
+        *,
+        content: bool = False,
+        include_usage: Sequence[str] = (),
+        propagate: Sequence[str] = (),
     ) -> None:
         self.recorder = recorder
         self.reaper = Reaper()
         self._match = endpoints.match
         self._surroundings = surroundings
         self._content = content
+        self._include_usage = tuple(include_usage)
+        self._propagate = tuple(propagate)
+        self.changes = bool(include_usage or propagate)
         self._background: dict[str, bool] = {}
 
     def endpoint(self, method: str, host: str, port: int | None, path: str) -> Endpoint | None:
@@ -247,6 +316,21 @@ class Observer:
         exchange = Exchange(endpoint.dialect, perf_counter_ns(), content=self._content)
         operation.exchange = exchange
         return Sending(self, operation, exchange)
+
+    def asks_for_usage(self, host: str) -> bool:
+        """
+        Tell whether the operator wants the token counts of this host's streams asked for.
+        """
+        return any(fnmatchcase(host, glob) for glob in self._include_usage)
+
+    def propagated(self, operation: Operation) -> dict[str, str]:
+        """
+        Give the trace context headers for an operation's host, if the operator listed it.
+        """
+        host = operation.http.host
+        if not any(fnmatchcase(host, glob) for glob in self._propagate):
+            return {}
+        return self.recorder.trace_headers(operation)
 
     def settle(self, operation: Operation, exchange: Exchange, error: BaseException | None) -> None:
         """

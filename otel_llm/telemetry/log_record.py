@@ -55,8 +55,10 @@ def event_of(record: Emitted) -> Event:
 
 class CallRecord(ReadWriteLogRecord):
     """
-    Our own record on its way through the SDK: its attributes are plain values within all bounds, so the SDK need not
-    clean them again, which would cost more than all the rest of emitting.
+    Our own record on its way through the SDK.
+
+    Its attributes are plain values within all bounds, so the SDK need not clean them again, which would cost more than
+    all the rest of emitting.
     """
 
     def __post_init__(self) -> None:

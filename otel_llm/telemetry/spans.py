@@ -4,6 +4,7 @@ One span per call: our own, or the one that another GenAI instrumentation has al
 A span of somebody else's is enriched, never doubled: it gets cost, cache and attempts while it still records.
 """
 
+import os
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -51,6 +52,18 @@ _OUTER_CALL_KEYS = (
 """Context keys by which an outer party says: this call is mine to describe."""
 
 _ENRICHING = ("otel_llm.", "gen_ai.usage.cost", "gen_ai.usage.cache_", "operation.cost", "http.response.status_code")
+
+
+_NATIVE_SWITCHES = {"ANTHROPIC_OPEN_TELEMETRY": "false"}
+"""Environment variables that switch a provider SDK's own spans off, and how."""
+
+
+def silence_native_spans() -> None:
+    """
+    Switch off the GenAI spans that provider SDKs make themselves, for clients that are made from now on.
+    """
+    for name, value in _NATIVE_SWITCHES.items():
+        os.environ.setdefault(name, value)
 
 
 class CallSpan(Struct, frozen=True):

@@ -66,13 +66,13 @@ def _sending(send: Any, *, observer: Observed, tap: Any) -> Any:
             return send(self, request, *args, **kwargs)
         sending.attach()
         try:
-            response = send(self, request, *args, **kwargs)
+            response = send(self, _sent(request, sending), *args, **kwargs)
         except BaseException as error:
             sending.failed(error)
             raise
         finally:
             sending.detach()
-        _observe(response, sending, tap)
+        _observe(response, request, sending, tap)
         return response
 
     return wrapped
@@ -88,13 +88,13 @@ def _sending_async(send: Any, *, observer: Observed, tap: Any) -> Any:
             return await send(self, request, *args, **kwargs)
         sending.attach()
         try:
-            response = await send(self, request, *args, **kwargs)
+            response = await send(self, _sent(request, sending), *args, **kwargs)
         except BaseException as error:
             sending.failed(error)
             raise
         finally:
             sending.detach()
-        _observe(response, sending, tap)
+        _observe(response, request, sending, tap)
         return response
 
     return wrapped
@@ -126,10 +126,37 @@ def _port(url: Any) -> int | None:
     return url.port or {"https": 443, "http": 80}.get(url.scheme)
 
 
+def _sent(request: Any, sending: Sending) -> Any:
+    """
+    Give the request that goes out: the user's own, unless the operator wants something added for its host.
+    """
+    if not sending.changes:
+        return request
+    body, headers = sending.asking_for_usage(), sending.headers()
+    if body is None and not headers:
+        return request
+    return _changed(request, body, headers or {}) or request
+
+
 @harmless
-def _observe(response: Any, sending: Sending, tap: Any) -> None:
+def _changed(request: Any, body: bytes | None, headers: dict[str, str]) -> Any:
+    merged = request.headers.copy()
+    merged.update(headers)
+    if body is None:
+        body = request._content  # noqa: SLF001
+    else:
+        # A compressed answer could not be shown without the part that we asked for.
+        merged["accept-encoding"] = "identity"
+        merged["content-length"] = str(len(body))
+    return type(request)(request.method, request.url, headers=merged, content=body, extensions=request.extensions)
+
+
+@harmless
+def _observe(response: Any, request: Any, sending: Sending, tap: Any) -> None:
     if response.status_code == SWITCHING_PROTOCOLS:
         return
+    if sending.strains and not response.history:
+        response.request = request
     headers = response.headers.raw
     if hasattr(response, "_content"):
         sending.answered(response.status_code, headers, response.content)
@@ -155,18 +182,20 @@ def _tap(base: Any) -> Any:
 
         # A generator costs half of an iterator class.
         def __iter__(self) -> Iterator[bytes]:
-            feed = self._sending.feed
+            sending = self._sending
+            show = sending.strain if sending.strains else sending.feed
             try:
                 for chunk in self._stream:
-                    feed(chunk)
-                    yield chunk
+                    yield show(chunk)
+                if sending.strains:
+                    yield sending.unshown()
             except GeneratorExit:
-                self._sending.dropped()
+                sending.dropped()
                 raise
             except BaseException as error:
-                self._sending.ended("failed", error)
+                sending.ended("failed", error)
                 raise
-            self._sending.ended("complete")
+            sending.ended("complete")
 
         def close(self) -> None:
             try:
@@ -188,22 +217,24 @@ def _async_tap(base: Any) -> Any:
         """
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            feed = self._sending.feed
+            sending = self._sending
+            show = sending.strain if sending.strains else sending.feed
             chunks = self._stream.__aiter__()
             try:
                 async for chunk in chunks:
-                    feed(chunk)
-                    yield chunk
+                    yield show(chunk)
+                if sending.strains:
+                    yield sending.unshown()
             except GeneratorExit:
-                self._sending.dropped()
+                sending.dropped()
                 raise
             except BaseException as error:
-                self._sending.ended("failed", error)
+                sending.ended("failed", error)
                 raise
             finally:
                 if hasattr(chunks, "aclose"):
                     await chunks.aclose()
-            self._sending.ended("complete")
+            sending.ended("complete")
 
         async def aclose(self) -> None:
             try:

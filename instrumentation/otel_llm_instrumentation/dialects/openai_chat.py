@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from otel_llm.call import Content, Parameters
 from otel_llm.capture.dialect import Dialect, Request, Response, Route, StreamReader
 from otel_llm_instrumentation.dialects.decoding import Tolerant, plain
-from otel_llm_instrumentation.dialects.openai_choices import ChoiceStream, read_choices
+from otel_llm_instrumentation.dialects.openai_choices import ChoiceStream, asking_for_usage, read_choices
 from otel_llm_instrumentation.dialects.openai_content import input_messages, tool_definitions
 from otel_llm_instrumentation.dialects.openai_request import (
     Format,
@@ -73,6 +73,9 @@ class OpenAIChat(Dialect):
             input_messages=input_messages(asked.get("messages")),
             tool_definitions=tool_definitions(asked.get("tools")),
         )
+
+    def asking_for_usage(self, body: bytes) -> bytes | None:
+        return asking_for_usage(body)
 
     def response(self, body: bytes, *, content: bool) -> Response:
         return read_choices(body, content=content)

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from otel_llm.capture.dialect import CONTENT, DONE, NOTHING, Response, StreamReader
+from otel_llm.capture.dialect import CONTENT, DONE, NOTHING, USAGE, Response, StreamReader
 from otel_llm_instrumentation.dialects.decoding import UNREADABLE, Tolerant, plain
 from otel_llm_instrumentation.dialects.openai_content import Transcript, output_messages
 from otel_llm_instrumentation.dialects.openai_usage import OpenAIUsage
@@ -95,6 +95,20 @@ _frame = Tolerant(_Frame)
 _envelope = Tolerant(_Envelope)
 
 
+def asking_for_usage(body: bytes) -> bytes | None:
+    """
+    Put `stream_options.include_usage` into a streaming request that has no options of its own.
+    """
+    request = plain(body)
+    if not request.get("stream") or request.get("stream_options") is not None:
+        return None
+    head, brace, members = body.partition(b"{")
+    return head + brace + _INCLUDE_USAGE + members
+
+
+_INCLUDE_USAGE: Final = b'"stream_options":{"include_usage":true},'
+
+
 def read_choices(body: bytes, *, content: bool) -> Response:
     """
     Read a whole answer.
@@ -165,7 +179,7 @@ class ChoiceStream(StreamReader):
                 told = CONTENT
         if in_full:
             self._introduce(data)
-        return told
+        return USAGE if frame.usage and not frame.choices else told
 
     def _introduce(self, data: bytes) -> None:
         envelope = _envelope.attempt(data)

@@ -8,7 +8,7 @@ from otel_llm.call import Content, Parameters
 from otel_llm.capture.dialect import Dialect, Request, Response, Route, StreamReader
 from otel_llm_instrumentation.dialects.decoding import Tolerant, plain
 from otel_llm_instrumentation.dialects.message_parts import message, text
-from otel_llm_instrumentation.dialects.openai_choices import ChoiceStream, read_choices
+from otel_llm_instrumentation.dialects.openai_choices import ChoiceStream, asking_for_usage, read_choices
 from otel_llm_instrumentation.dialects.openai_request import deployment, strings, unless
 
 
@@ -64,6 +64,9 @@ class OpenAICompletions(Dialect):
         asked = plain(body).get("prompt")
         prompts = [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []
         return Content(input_messages=[message("user", [text(each)]) for each in prompts if isinstance(each, str)])
+
+    def asking_for_usage(self, body: bytes) -> bytes | None:
+        return asking_for_usage(body)
 
     def response(self, body: bytes, *, content: bool) -> Response:
         return read_choices(body, content=content)
