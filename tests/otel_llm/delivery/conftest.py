@@ -63,8 +63,7 @@ def assert_balanced():
 
 class ScriptedSink:
     """
-    Answers each send with the next line of its script (a receipt, an exception, or a function of the batch), then
-    takes everything.
+    Answers each send with the next line of its script (receipt, exception, function of the batch), then takes all.
     """
 
     Options = object
@@ -112,7 +111,7 @@ class StuckSink(BlockingSink):
     def open(self) -> None:
         pass
 
-    def send(self, batch: Batch) -> Receipt:
+    def send(self, batch: Batch) -> Receipt:  # noqa: ARG002
         self.entered.set()
         self.let_go.wait(30)
         return Receipt.delivered()

@@ -112,7 +112,7 @@ class TestOutcomes:
         assert stats.dead == 1
         assert "not delivered within 0 s" in dead_letters(settings)[0]["reason"]
 
-    def test_encoder_that_fails(self, send_all, scripted, settings):
+    def test_encoder_that_fails(self, send_all, scripted):
         """A record that the format cannot take is buried alone."""
 
         def encoder(event):
@@ -244,7 +244,7 @@ class TestSinks:
         for each in stats.values():
             assert_balanced(each)
 
-    def test_refused_authentication(self, deliver, spec, scripted, make_event, eventually):
+    def test_refused_authentication(self, deliver, spec, scripted, make_event):
         """A sink that does not know us breaks the circuit at once, and is mended by a success."""
         sink = scripted(PermissionError("401"))
         delivery = deliver(spec(sink))
@@ -273,7 +273,7 @@ class TestSinks:
 
         seen = []
 
-        def look(batch):
+        def look(_batch):
             seen.append((context.get_value(_SUPPRESS_INSTRUMENTATION_KEY), context.get_value("of the application")))
             return Receipt.delivered()
 
@@ -346,7 +346,7 @@ class TestLife:
         assert (stats.adopted, stats.events_produced) == (5, 0)
         assert_balanced(stats)
 
-    def test_other_services_stay_apart(self, deliver, spec, scripted, make_event, eventually):
+    def test_other_services_stay_apart(self, deliver, spec, scripted, make_event):
         """Nobody delivers another service's records."""
         down = scripted(*[ConnectionError("down")] * 10_000)
         first = deliver(spec(down), service_name="a")

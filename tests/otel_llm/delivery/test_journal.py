@@ -185,7 +185,7 @@ class TestMemory:
         assert [log.append(payload(number)) for number in range(3)] == [True, True, False]
         assert log.test_rejected == ["buffer_full"]
 
-    def test_block(self, open_journal, eventually):
+    def test_block(self, open_journal):
         """`block` waits until a sink has made room."""
         log = open_journal(durability="memory", buffer_size=1, block_ms=10_000)
         log.append(b"first")
@@ -274,7 +274,7 @@ class TestUnwritable:
         log.append(payload(3))
         assert read_all(reader(log)) == [b"0", b"1", b"2", b"3"]
 
-    def test_disk_full_in_the_middle(self, group, tmp_path):
+    def test_disk_full_in_the_middle(self, group):
         """A disk that gets full in the middle of a record loses none of them."""
         program = """
 import resource, sys
@@ -416,7 +416,7 @@ class TestAdoption:
         inheritance = inherit(group)
         assert read_all(reader(inheritance)) == []
 
-    def test_purge(self, open_journal, group, tmp_path):
+    def test_purge(self, open_journal, tmp_path):
         """Journals that nobody adopts are removed when they are too old."""
         folder = self.leave(open_journal(), b"one")
         journals = tmp_path / "journal"

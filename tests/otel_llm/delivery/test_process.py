@@ -251,7 +251,7 @@ atexit.register(lambda: emit(delivery, 0, 1))
     assert out == "resolved 1\n"
 
 
-def test_several_processes_at_once(run, stored, tmp_path):
+def test_several_processes_at_once(stored, tmp_path):
     """Several processes write into one database at the same time; nothing is lost or doubled."""
     body = PROGRAM + "emit(make(), int(sys.argv[2]), 200)"
     running = [subprocess.Popen([sys.executable, "-c", body, str(tmp_path), str(first)]) for first in (0, 1000, 2000)]

@@ -25,7 +25,7 @@ def event(**changes) -> Event:
 
 
 def route(**options) -> Route:
-    return Route(SinkSpec(name="kafka", make=list, encoder=lambda event: b"", **options))
+    return Route(SinkSpec(name="kafka", make=list, encoder=repr, **options))
 
 
 @pytest.mark.parametrize(
