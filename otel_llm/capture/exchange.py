@@ -128,8 +128,9 @@ class Exchange:
 
     def strain(self, chunk: bytes) -> tuple[bytes, bool]:
         """
-        Take the next bytes, and give those the user may see besides what `feed` gives: frames that carry nothing but
-        the token counts that we asked for are held back.
+        Take the next bytes and give those the user may see, besides what `feed` gives.
+
+        Held back are the frames that carry nothing but the token counts that we asked for.
         """
         if self._framing is None or self._decode is not None:
             return chunk, self.feed(chunk)
@@ -195,12 +196,20 @@ class Exchange:
     @property
     def rate_limit(self) -> RateLimit | None:
         """What the rate-limit headers said; None when there were none."""
-        if not self.headers.keys() & _RATE_LIMIT_HEADERS:
+        headers = self.headers
+        names = _OPENAI_LIMITS if _OPENAI_LIMITS[0] in headers or _OPENAI_LIMITS[3] in headers else _ANTHROPIC_LIMITS
+        values = [headers.get(name) for name in names]
+        if not any(values):
             return None
-        found = {field: value for field, names in _RATE_LIMITS.items() if (value := self._first(names))}
-        counts = {field: int(number) for field, value in found.items() if (number := _number(value)) is not None}
-        resets = {field: value.decode("latin-1") for field, value in found.items() if field.endswith("reset")}
-        return RateLimit(**{**counts, **resets})  # type: ignore[arg-type]
+        requests, requests_left, requests_reset, tokens, tokens_left, tokens_reset = values
+        return RateLimit(
+            _count(requests),
+            _count(requests_left),
+            _text(requests_reset),
+            _count(tokens),
+            _count(tokens_left),
+            _text(tokens_reset),
+        )
 
     def _first(self, names: tuple[bytes, ...]) -> bytes | None:
         for name in names:
@@ -249,14 +258,29 @@ class Exchange:
 
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"x-ms-request-id", b"cf-ray")
 
-_RATE_LIMITS: Mapping[str, tuple[bytes, ...]] = {
-    f"{of}_{what}": (f"x-ratelimit-{what}-{of}".encode(), f"anthropic-ratelimit-{of}-{what}".encode())
+_OPENAI_LIMITS = (
+    b"x-ratelimit-limit-requests",
+    b"x-ratelimit-remaining-requests",
+    b"x-ratelimit-reset-requests",
+    b"x-ratelimit-limit-tokens",
+    b"x-ratelimit-remaining-tokens",
+    b"x-ratelimit-reset-tokens",
+)
+"""The spelling that most providers share, in the order of `RateLimit`."""
+
+_ANTHROPIC_LIMITS = tuple(
+    f"anthropic-ratelimit-{of}-{what}".encode()
     for of in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
-}
-"""Field of `RateLimit` to the headers that hold it: OpenAI's spelling, which most others share, and Anthropic's."""
+)
 
-_RATE_LIMIT_HEADERS = frozenset(name for names in _RATE_LIMITS.values() for name in names)
+
+def _count(value: bytes | None) -> int | None:
+    return int(value) if value is not None and value.isdigit() else None
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None
 
 
 def _number(value: bytes | None) -> float | None:

@@ -2,8 +2,8 @@
 Our sinks as OpenTelemetry log exporters: `OTEL_LOGS_EXPORTER=llm_sqlite`, or `llm_sqlite` in an `OTEL_CONFIG_FILE`.
 
 `exporter.NAME` is the exporter class of the sink NAME, also for a third party's sink, whose package has the entry point
-`llm_acme = "otel_llm.delivery.exporter:acme"`. What raises while OpenTelemetry sets itself up stops all of it, so making
-an exporter does nothing but note which sink is meant.
+`llm_acme = "otel_llm.delivery.exporter:acme"`. What raises while OpenTelemetry sets itself up stops all of it, so
+making an exporter does nothing but note which sink is meant.
 """
 
 from collections.abc import Sequence

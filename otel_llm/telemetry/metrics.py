@@ -12,7 +12,14 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 from otel_llm.call import Call
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry.record import Attributes, started
-from otel_llm.telemetry.semconv import DURATION_BUCKETS, ERROR_TYPE, RESPONSE_MODEL, TOKEN_BUCKETS
+from otel_llm.telemetry.semconv import (
+    DURATION_BUCKETS,
+    ERROR_TYPE,
+    RESPONSE_MODEL,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    TOKEN_BUCKETS,
+)
 
 MetricNames = Literal["released", "next"]
 
@@ -33,14 +40,19 @@ class Metrics:
         """
         Record one finished call.
         """
-        attributes = started(call.operation, call.provider, call.request_model, call.server_address, call.server_port)
+        attributes = started(call.operation, call.provider, call.request_model, None, None)
         if call.response_model is not None:
             attributes[RESPONSE_MODEL] = call.response_model
-        for name in self._labels & call.labels.keys():
-            attributes[f"otel_llm.label.{name}"] = call.labels[name]
-        self._set.record(call, attributes)
+        if self._labels:
+            for name in self._labels & call.labels.keys():
+                attributes[f"otel_llm.label.{name}"] = call.labels[name]
         if cost.total:
             self._cost.add(float(cost.total), attributes)  # type: ignore[arg-type]
+        if call.server_address is not None:
+            attributes = {**attributes, SERVER_ADDRESS: call.server_address}
+            if call.server_port is not None:
+                attributes[SERVER_PORT] = call.server_port
+        self._set.record(call, attributes)
 
 
 class _Released:

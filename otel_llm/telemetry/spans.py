@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from otel_llm.call import Call
@@ -83,15 +83,10 @@ def open_span(tracer: Tracer, name: str, attributes: Attributes, started_ns: int
     Open the span of a call, or take the one that describes it already; None when silence was asked for.
     """
     context = otel_context.get_current()
-    span = trace.get_current_span(context)
-    scope = _genai_scope(span)
-    if context.get("suppress_instrumentation") or context.get(_SUPPRESS_INSTRUMENTATION_KEY):
-        # Logfire suppresses around every send of its own call; without a call's span somebody wants silence.
-        return CallSpan(span, owned=False, metered=False) if scope is not None else None
-    if any(context.get(key) for key in _OUTER_CALL_KEYS):
-        return CallSpan(span, owned=False, metered=False)
-    if scope is not None:
-        return CallSpan(span, owned=False, metered=not scope.startswith(_METERING_SCOPES))
+    # Most calls have nothing around them that could describe them already.
+    found = _outer_span(context) if context else _NOBODY
+    if found is not _NOBODY:
+        return found
     own = tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=started_ns)  # type: ignore[arg-type]
     return CallSpan(own, owned=True, metered=True)
 
@@ -122,6 +117,25 @@ def close_span(call_span: CallSpan, call: Call, attributes: Mapping[str, object]
         if call.failure is not None:
             span.set_status(Status(StatusCode.ERROR, message))
     span.end(call.started_ns + call.duration_ns)
+
+
+def _outer_span(context: Context) -> CallSpan | None:
+    """
+    Give the span of another party that describes the call; None when silence was asked for.
+    """
+    span = trace.get_current_span(context)
+    scope = _genai_scope(span)
+    if context.get("suppress_instrumentation") or context.get(_SUPPRESS_INSTRUMENTATION_KEY):
+        # Logfire suppresses around every send of its own call; without a call's span somebody wants silence.
+        return CallSpan(span, owned=False, metered=False) if scope is not None else None
+    if any(context.get(key) for key in _OUTER_CALL_KEYS):
+        return CallSpan(span, owned=False, metered=False)
+    if scope is not None:
+        return CallSpan(span, owned=False, metered=not scope.startswith(_METERING_SCOPES))
+    return _NOBODY
+
+
+_NOBODY = CallSpan(trace.INVALID_SPAN, owned=True, metered=True)
 
 
 def _enrichment(span: Span, attributes: Mapping[str, object]) -> Attributes:

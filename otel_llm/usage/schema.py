@@ -6,98 +6,93 @@ Absent is NULL. The view `usage_metrics` has the columns of an older monitor, so
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
+from otel_llm.formats.moment import with_milliseconds
 from otel_llm.telemetry.event import Event
 
 Value = str | int | float | None
 Kind = Literal["text", "integer", "real", "time", "json", "boolean"]
-
-_A = "otel_llm."
-_Read = Callable[[Event], Any]
-
-
-def _attribute(*names: str) -> _Read:
-    """
-    Read the first of these attributes that is there.
-    """
-    if len(names) == 1:
-        name = names[0]
-        return lambda event: event.attributes.get(name)
-    return lambda event: next((value for name in names if (value := event.attributes.get(name)) is not None), None)
-
-
-def _milliseconds(name: str) -> _Read:
-    def read(event: Event) -> int | None:
-        seconds = event.attributes.get(name)
-        return int(seconds * 1000 + 0.5) if isinstance(seconds, int | float) else None
-
-    return read
+Source = str | Callable[[Event], Any]
+"""The attribute that a column holds as it is, or a function that works it out."""
 
 
 def _started(event: Event) -> int:
-    start = event.attributes.get(f"{_A}start_time_unix_nano")
+    start = event.attributes.get("otel_llm.start_time_unix_nano")
     if isinstance(start, int):
         return start
-    seconds = event.attributes.get(f"{_A}duration") or 0
-    return event.timestamp_ns - int(seconds * 1e9)
+    seconds = event.attributes.get("otel_llm.duration")
+    return event.timestamp_ns - int(seconds * 1e9) if isinstance(seconds, int | float) else event.timestamp_ns
 
 
-def _total(event: Event) -> int | None:
+def _error_message(event: Event) -> Any:
+    return event.attributes.get("otel_llm.error.message") or event.attributes.get("exception.message")
+
+
+def _latency(event: Event) -> int | None:
+    return _milliseconds(event.attributes.get("otel_llm.duration"))
+
+
+def _ttft(event: Event) -> int | None:
+    return _milliseconds(event.attributes.get("gen_ai.response.time_to_first_chunk"))
+
+
+def _milliseconds(seconds: object) -> int | None:
+    return int(seconds * 1000 + 0.5) if isinstance(seconds, int | float) else None
+
+
+def _total_tokens(event: Event) -> int | None:
     read, written = event.get("gen_ai.usage.input_tokens"), event.get("gen_ai.usage.output_tokens")
     return None if read is None and written is None else (read or 0) + (written or 0)
 
 
-def _labels(event: Event) -> dict[str, str] | None:
-    return event.labels or None
+def _cache_write(event: Event) -> Any:
+    now, before = "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens"
+    return event.attributes.get(now, event.attributes.get(before))
 
 
-COLUMNS: dict[str, tuple[Kind, _Read]] = {
+COLUMNS: dict[str, tuple[Kind, Source]] = {
     "event_id": ("text", lambda event: event.id),
     "recorded_at": ("time", lambda event: event.observed_ns),
     "started_at": ("time", _started),
     "ended_at": ("time", lambda event: event.timestamp_ns),
     "service_name": ("text", lambda event: event.resource.attributes.get("service.name")),
-    "operation": ("text", _attribute("gen_ai.operation.name")),
-    "provider": ("text", _attribute("gen_ai.provider.name")),
-    "request_model": ("text", _attribute("gen_ai.request.model")),
-    "response_model": ("text", _attribute("gen_ai.response.model")),
+    "operation": ("text", "gen_ai.operation.name"),
+    "provider": ("text", "gen_ai.provider.name"),
+    "request_model": ("text", "gen_ai.request.model"),
+    "response_model": ("text", "gen_ai.response.model"),
     "event_type": ("text", lambda event: event.type),
-    "status": ("text", _attribute(f"{_A}status")),
-    "http_status": ("integer", _attribute("http.response.status_code")),
-    "error_type": ("text", _attribute("error.type")),
-    "error_message": ("text", _attribute(f"{_A}error.message", "exception.message")),
+    "status": ("text", "otel_llm.status"),
+    "http_status": ("integer", "http.response.status_code"),
+    "error_type": ("text", "error.type"),
+    "error_message": ("text", _error_message),
     "streaming": ("boolean", lambda event: bool(event.attributes.get("gen_ai.request.stream"))),
-    "latency_ms": ("integer", _milliseconds(f"{_A}duration")),
-    "ttft_ms": ("integer", _milliseconds("gen_ai.response.time_to_first_chunk")),
-    "input_tokens": ("integer", _attribute("gen_ai.usage.input_tokens")),
-    "output_tokens": ("integer", _attribute("gen_ai.usage.output_tokens")),
-    "total_tokens": ("integer", _total),
-    "cache_read_tokens": ("integer", _attribute("gen_ai.usage.cache_read.input_tokens")),
-    "cache_write_tokens": (
-        "integer",
-        _attribute("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens"),
-    ),
-    "reasoning_tokens": ("integer", _attribute("gen_ai.usage.reasoning.output_tokens")),
-    "usage_source": ("text", _attribute(f"{_A}usage_source")),
-    "cost_usd": ("real", _attribute("gen_ai.usage.cost")),
-    "cost_source": ("text", _attribute(f"{_A}cost.source")),
-    "request_id": ("text", _attribute(f"{_A}request.id")),
-    "response_id": ("text", _attribute("gen_ai.response.id")),
-    "attempts": ("integer", _attribute(f"{_A}attempts")),
-    "key_hash": ("text", _attribute(f"{_A}key.hash")),
-    "user_id": ("text", _attribute("user.id")),
-    "session_id": ("text", _attribute("session.id")),
-    "project_id": ("text", _attribute(f"{_A}project.id")),
-    "org_id": ("text", _attribute(f"{_A}org.id")),
-    "labels": ("json", _labels),
+    "latency_ms": ("integer", _latency),
+    "ttft_ms": ("integer", _ttft),
+    "input_tokens": ("integer", "gen_ai.usage.input_tokens"),
+    "output_tokens": ("integer", "gen_ai.usage.output_tokens"),
+    "total_tokens": ("integer", _total_tokens),
+    "cache_read_tokens": ("integer", "gen_ai.usage.cache_read.input_tokens"),
+    "cache_write_tokens": ("integer", _cache_write),
+    "reasoning_tokens": ("integer", "gen_ai.usage.reasoning.output_tokens"),
+    "usage_source": ("text", "otel_llm.usage_source"),
+    "cost_usd": ("real", "gen_ai.usage.cost"),
+    "cost_source": ("text", "otel_llm.cost.source"),
+    "request_id": ("text", "otel_llm.request.id"),
+    "response_id": ("text", "gen_ai.response.id"),
+    "attempts": ("integer", "otel_llm.attempts"),
+    "key_hash": ("text", "otel_llm.key.hash"),
+    "user_id": ("text", "user.id"),
+    "session_id": ("text", "session.id"),
+    "project_id": ("text", "otel_llm.project.id"),
+    "org_id": ("text", "otel_llm.org.id"),
+    "labels": ("json", lambda event: event.labels or None),
     "trace_id": ("text", lambda event: event.trace_id or None),
     "span_id": ("text", lambda event: event.span_id or None),
 }
-"""Name, kind and origin of every column of `llm_calls` but `id` and `event`."""
+"""Name, kind and source of every column of `llm_calls` but `id` and `event`, in the order of the table."""
 
 INDEXED = ("ended_at", "response_model", "provider", "key_hash", "response_id")
 
@@ -108,15 +103,20 @@ def sqlite_time(nanoseconds: int) -> str:
     """
     Give a moment as SQLite's own functions do, in UTC: `YYYY-MM-DD HH:MM:SS.mmm`.
     """
-    moment = datetime.fromtimestamp(nanoseconds // 1_000_000 / 1000, UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{nanoseconds // 1_000_000 % 1000:03d}"
+    text = with_milliseconds(nanoseconds)
+    return f"{text[:10]} {text[11:-1]}"
 
 
 def row(event: Event) -> tuple[Value, ...]:
     """
-    Give an event as a row of `llm_calls` in SQLite, in the order of `COLUMNS`.
+    Give an event as a row of `llm_calls` in SQLite, in the order of `ROW`.
     """
-    return tuple([value if (value := read(event)) is None or adapt is None else adapt(value) for read, adapt in _READS])
+    worked_out = [_adapted(read(event), adapt) for read, adapt in _FUNCTIONS]
+    return (*worked_out, *map(event.attributes.get, _ATTRIBUTES))
+
+
+def _adapted(value: Any, adapt: Adapt | None) -> Value:
+    return value if adapt is None or value is None else adapt(value)
 
 
 _ADAPTERS: dict[Kind, Adapt] = {
@@ -124,7 +124,15 @@ _ADAPTERS: dict[Kind, Adapt] = {
     "json": lambda value: msgspec.json.encode(value).decode(),
     "boolean": int,
 }
-_READS = [(read, _ADAPTERS.get(kind)) for kind, read in COLUMNS.values()]
+_FUNCTIONS = [(source, _ADAPTERS.get(kind)) for kind, source in COLUMNS.values() if callable(source)]
+_ATTRIBUTES = [source for _, source in COLUMNS.values() if isinstance(source, str)]
+
+ROW = (
+    *(name for name, (_, source) in COLUMNS.items() if callable(source)),
+    *(name for name, (_, source) in COLUMNS.items() if isinstance(source, str)),
+)
+"""The columns in the order in which `row` fills them: attributes are copied all at once."""
+
 _SQLITE_TYPES: dict[Kind, str] = {
     "text": "TEXT",
     "integer": "INTEGER",
@@ -176,6 +184,6 @@ SQLITE_SCHEMA = (SQLITE_TABLE, *INDEXES, VIEW, SQLITE_TRIGGER)
 """The statements that make the tables, in order; each may be run again."""
 
 SQLITE_INSERT = (
-    f"INSERT INTO llm_calls ({', '.join(COLUMNS)}, event) "  # noqa: S608 - the names are ours
-    f"VALUES ({', '.join('?' * (len(COLUMNS) + 1))}) ON CONFLICT(event_id) DO NOTHING"
+    f"INSERT INTO llm_calls ({', '.join(ROW)}, event) "  # noqa: S608 - the names are ours
+    f"VALUES ({', '.join('?' * (len(ROW) + 1))}) ON CONFLICT(event_id) DO NOTHING"
 )
