@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from otel_llm import instrumentation, pipeline, providers
+from otel_llm import instrumentation, pipeline, providers, switch
 from otel_llm.delivery.stats import SinkStats
 
 EXIT_SECONDS = 5.0
@@ -26,8 +26,9 @@ def configure(
     code = dict(settings)
     if sinks is not None:
         code["sinks"] = dict(sinks) if isinstance(sinks, Mapping) else list(sinks)
-    providers.ensure(otlp=otlp)
     pipeline.stop(EXIT_SECONDS)
+    if switch.enabled(code):
+        providers.ensure(otlp=otlp)
     if pipeline.start(code) is not None:
         instrumentation.instrument()
 

@@ -4,8 +4,7 @@ What `opentelemetry-instrument` runs before the instrumentors: the pipeline is s
 It never raises, does nothing when `OTEL_SDK_DISABLED` or `OTEL_LLM_ENABLED` say so, and does its work once.
 """
 
-import os
-
+from otel_llm import switch
 from otel_llm.capture.observer import harmless
 
 
@@ -14,7 +13,7 @@ def pre_instrument() -> None:
     """
     Start the process's pipeline; entry point `opentelemetry_pre_instrument`.
     """
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if not switch.enabled():
         return
     from otel_llm import pipeline, providers
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Final
+from weakref import WeakSet
 
 from opentelemetry import _logs, baggage, metrics, trace
 from opentelemetry import context as otel_context
@@ -21,7 +22,7 @@ from opentelemetry.sdk.resources import Resource as SdkResource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import set_span_in_context
 
-from otel_llm import diagnostics, plugins
+from otel_llm import diagnostics, plugins, switch
 from otel_llm.call import Call
 from otel_llm.capture.endpoint import Endpoints
 from otel_llm.capture.exchange import Exchange
@@ -169,7 +170,8 @@ class Pipeline:
         if provider is self._processed or not hasattr(provider, "add_log_record_processor"):
             return
         self._processed = provider
-        if self.delivery is not None:
+        if self.delivery is not None and provider not in _joined:
+            _joined.add(provider)
             provider.add_log_record_processor(EventProcessor(shared.take))
 
     def flush(self, timeout: float) -> bool:
@@ -276,6 +278,12 @@ _NO_CONTEXT = otel_context.Context()
 _SCOPE = Scope(SCOPE, VERSION)
 _SDK_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 
+_joined: WeakSet[Any] = WeakSet()
+"""The LoggerProviders that have our processor, whichever pipeline runs."""
+
+_joined: WeakSet[Any] = WeakSet()
+"""LoggerProviders that have our processor: one serves every pipeline of the process."""
+
 _lock = threading.Lock()
 _pipeline: Pipeline | None = None
 
@@ -295,7 +303,7 @@ def start(code: Mapping[str, Any] | None = None) -> Pipeline | None:
     with _lock:
         if _pipeline is None:
             loaded = load(code, exporters=shared.exporters())
-            if loaded.settings.enabled:
+            if loaded.settings.enabled and not switch.sdk_disabled():
                 _pipeline = Pipeline(loaded)
         return _pipeline
 
@@ -307,7 +315,7 @@ def stop(timeout: float) -> bool:
     global _pipeline
     with _lock:
         pipeline, _pipeline = _pipeline, None
-    return pipeline.shutdown(timeout) if pipeline is not None else True
+    return pipeline.shutdown(timeout) if pipeline is not None else shared.stop(timeout)
 
 
 def _operator_prices(loaded: Loaded) -> OperatorPrices:

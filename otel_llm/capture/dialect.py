@@ -115,8 +115,6 @@ class Dialect:
     routes: ClassVar[tuple[Route, ...]]
     hosts: ClassVar[Mapping[str, str]] = {}
     """Further hosts (exact, or `*.suffix`) and their provider names."""
-    openai_api: ClassVar[str | None] = None
-    """`openai.api.type`, for OpenAI's own formats."""
 
     def request(self, body: bytes, path: str) -> Request:
         """

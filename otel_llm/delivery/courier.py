@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 Reprice = Callable[[Event], Event]
 
+_UNKNOWN_REASON = "otel_llm.cost.unknown_reason"
 _SCAN = 2000
 """Frames looked at before the loop gets its turn again."""
 _ERROR_CHARACTERS = 300
@@ -270,7 +271,14 @@ class Courier:
         except msgspec.DecodeError:
             self.ledger.drop("corrupt")
             return None
-        if self._reprice is not None and event.get("otel_llm.cost.unknown_reason") == "book_loading":
+        try:
+            return self._parcel(event)
+        except Exception as error:  # noqa: BLE001 - one record that no format can take must not hold up the rest
+            self._bury([(event, f"cannot be encoded: {_words(error)}", 0)])
+            return None
+
+    def _parcel(self, event: Event) -> Parcel | None:
+        if self._reprice is not None and event.attributes.get(_UNKNOWN_REASON) == "book_loading":
             event = self._reprice(event)
         copy = self._route.apply(event)
         if copy is None:
@@ -279,15 +287,7 @@ class Courier:
         if self._rate is not None and not self._rate.allows():
             self.ledger.drop("max_rate")
             return None
-        return self._encode(copy)
-
-    def _encode(self, event: Event) -> Parcel | None:
-        try:
-            body = self.spec.encoder(event)
-        except Exception as error:  # noqa: BLE001 - one record that no format can take must not hold up the rest
-            self._bury([(event, f"cannot be encoded: {_words(error)}", 0)])
-            return None
-        return Parcel(Record(event, body, self.spec.content_type))
+        return Parcel(Record(copy, self.spec.encoder(copy), self.spec.content_type))
 
     async def _deliver(self, parcels: list[Parcel]) -> None:
         todo = deque([parcels])

@@ -311,7 +311,8 @@ class Delivery:
             courier.ledger.adopt(max(0, inheritance.next - start) + inheritance.torn)
             if inheritance.torn:
                 courier.ledger.drop("torn")
-            self._serve(courier, inheritance, start)
+            if start < inheritance.next:
+                self._serve(courier, inheritance, start)
         inheritance.close_if_delivered()
 
     async def _drain(self, source: Source | None) -> bool:

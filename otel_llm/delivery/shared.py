@@ -6,9 +6,11 @@ an exporter (`offer`); what was taken is only acknowledged when it is offered.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from otel_llm import diagnostics
 from otel_llm.delivery import setup
 from otel_llm.delivery.delivery import Delivery
 from otel_llm.settings import Loaded, load
@@ -20,7 +22,8 @@ REMEMBERED: Final = 50_000
 _lock = threading.Lock()
 _exporters: dict[str, Mapping[str, object]] = {}
 _delivery: Delivery | None = None
-_taken: dict[str, None] = {}
+_started = False
+_taken: OrderedDict[str, object] = OrderedDict()
 
 
 def exporters() -> Mapping[str, Mapping[str, object]]:
@@ -39,16 +42,17 @@ def register(sink: str, options: Mapping[str, object]) -> None:
         if name in _exporters:
             return
         _exporters[name] = {**options, "type": sink}
-    if _delivery is not None:
-        _add(_delivery, load(exporters=_exporters), name)
+    if _started:
+        _add(name)
 
 
 def start(loaded: Loaded, reprice: Callable[[Event], Event] | None = None) -> Delivery | None:
     """
     Give the process's delivery, made from the settings when it is first asked for; None when there is no sink.
     """
-    global _delivery  # noqa: PLW0603 - there is one per process
+    global _delivery, _started  # noqa: PLW0603 - there is one per process
     with _lock:
+        _started = True
         if _delivery is None:
             _delivery = setup.delivery(loaded, reprice=reprice)
         return _delivery
@@ -58,9 +62,9 @@ def stop(timeout: float) -> bool:
     """
     Shut the process's delivery down, so that another one can be started.
     """
-    global _delivery
+    global _delivery, _started
     with _lock:
-        delivery, _delivery = _delivery, None
+        delivery, _delivery, _started = _delivery, None, False
     return delivery.shutdown(timeout) if delivery is not None else True
 
 
@@ -73,28 +77,35 @@ def flush(timeout: float) -> bool:
 
 def take(event: Event) -> None:
     """
-    Put an event into the journal, and remember that it is there.
+    Put an event into the journal unless it is there already.
     """
-    if _delivery is not None:
-        _remember(event.id)
+    if _delivery is not None and _is_new(event.id):
         _delivery.append(event)
 
 
 def offer(event: Event) -> None:
     """
-    Put an event into the journal unless it is there already.
+    Put an event into the journal unless it is there already, also where no pipeline runs.
     """
-    if event.id in _taken:
-        return
-    if _delivery is None:
-        start(load(exporters=_exporters))
+    if not _started:
+        _start_alone()
     take(event)
 
 
-def _remember(event_id: str) -> None:
-    if len(_taken) >= REMEMBERED:
-        _taken.pop(next(iter(_taken)), None)
-    _taken[event_id] = None
+def _is_new(event_id: str) -> bool:
+    token = object()
+    if _taken.setdefault(event_id, token) is not token:
+        return False
+    if len(_taken) > REMEMBERED:
+        _taken.popitem(last=False)
+    return True
+
+
+def _start_alone() -> None:
+    loaded = load(exporters=_exporters)
+    diagnostics.set_level(loaded.settings.log_level)
+    diagnostics.report(loaded.problems)
+    start(loaded)
 
 
 def _name(sink: str, options: Mapping[str, object]) -> str:
@@ -109,7 +120,12 @@ def _name(sink: str, options: Mapping[str, object]) -> str:
     return name
 
 
-def _add(delivery: Delivery, loaded: Loaded, name: str) -> None:
+def _add(name: str) -> None:
+    loaded = load(exporters=_exporters)
+    diagnostics.report(loaded.problems)
+    if _delivery is None:
+        start(loaded)
+        return
     for sink in loaded.sinks:
         if sink.name == name:
-            delivery.add_sink(setup.sink_spec(sink))
+            _delivery.add_sink(setup.sink_spec(sink))

@@ -2,7 +2,6 @@
 OpenAI chat completions, the format that most other providers speak too.
 """
 
-from typing import ClassVar
 
 from msgspec import Raw, Struct
 
@@ -54,7 +53,6 @@ class OpenAIChat(Dialect):
 
     name = "openai_chat"
     provider = "openai"
-    openai_api: ClassVar[str | None] = "chat_completions"
     routes = (Route("/chat/completions", "chat"),)
 
     def request(self, body: bytes, path: str) -> Request:

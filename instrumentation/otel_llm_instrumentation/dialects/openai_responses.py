@@ -3,7 +3,7 @@ OpenAI Responses: created, streamed, run in the background, fetched later.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
@@ -148,7 +148,6 @@ class OpenAIResponses(Dialect):
 
     name = "openai_responses"
     provider = "openai"
-    openai_api: ClassVar[str | None] = "responses"
     routes = (Route("/responses", "chat"), Route("/responses/[^/]+", "fetch_response", "GET"))
 
     def request(self, body: bytes, path: str) -> Request:

@@ -34,7 +34,7 @@ class TestDecoder:
         """
         decode, wire = decoder(coding), COMPRESSED[coding]
 
-        assert BODY == b"".join(decode(wire[at : at + size]) for at in range(0, len(wire), size))
+        assert b"".join(decode(wire[at : at + size]) for at in range(0, len(wire), size)) == BODY
 
     def test_raw_deflate(self):
         """

@@ -57,7 +57,7 @@ class TestServerSentEvents:
         """
         A chunk that is one event gives its payload at once.
         """
-        assert [(b"", b'{"a":1}')] == ServerSentEvents().feed(b'data: {"a":1}\n\n')
+        assert ServerSentEvents().feed(b'data: {"a":1}\n\n') == [(b"", b'{"a":1}')]
 
     def test_unterminated_end(self):
         """
@@ -66,7 +66,7 @@ class TestServerSentEvents:
         events = ServerSentEvents()
         events.feed(b"data: [DONE]\n")
 
-        assert [(b"", b"[DONE]")] == events.flush()
+        assert events.flush() == [(b"", b"[DONE]")]
 
     def test_large_frame_in_small_pieces(self):
         """
