@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from observed import observe
 
 from otel_llm.testing import ProviderServer, Reply
 
@@ -105,7 +106,7 @@ def provider():
 
 
 @pytest.fixture(scope="module")
-def run(observe, provider):
+def run(provider, tmp_path_factory):
     """
     Make one call of every kind, once for each content mode; anthropic's own spans are off, so that all spans are ours.
     """
@@ -116,8 +117,9 @@ def run(observe, provider):
         names = "next" if mode == "SPAN_AND_EVENT" else "released"
         observed = observe(
             EVERY_CALL,
+            tmp_path_factory.mktemp(mode),
             **provider.environment,
-            ANTHROPIC_OPEN_TELEMETRY="false",
+            OTEL_LLM_NATIVE_SPANS="replace",
             OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=mode,
             OTEL_LLM_METRIC_NAMES=names,
         )
