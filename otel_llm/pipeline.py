@@ -281,9 +281,6 @@ _SDK_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 _joined: WeakSet[Any] = WeakSet()
 """The LoggerProviders that have our processor, whichever pipeline runs."""
 
-_joined: WeakSet[Any] = WeakSet()
-"""LoggerProviders that have our processor: one serves every pipeline of the process."""
-
 _lock = threading.Lock()
 _pipeline: Pipeline | None = None
 

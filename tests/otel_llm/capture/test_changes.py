@@ -52,7 +52,8 @@ class TestIncludeUsage:
         assert telemetry.records(2)[-1]["otel_llm.usage_source"] == "injected"
 
     @pytest.mark.parametrize("size", [1, 7, 50])
-    def test_any_pieces(self, server, telemetry, size):
+    @pytest.mark.usefixtures("telemetry")
+    def test_any_pieces(self, server, size):
         """
         The extra chunk stays hidden however the bytes are cut.
         """
@@ -71,7 +72,8 @@ class TestIncludeUsage:
         assert chunks[-1]["usage"]["completion_tokens"] > 0
         assert telemetry.record()["otel_llm.usage_source"] == "provider"
 
-    def test_other_hosts(self, server, telemetry):
+    @pytest.mark.usefixtures("telemetry")
+    def test_other_hosts(self, server):
         """
         Requests to hosts that are not listed go out as they are.
         """
@@ -93,7 +95,8 @@ class TestPropagateTrace:
         sent = server.requests[-1].headers["traceparent"]
         assert sent.split("-")[1:3] == [f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"]
 
-    def test_default(self, server, telemetry):
+    @pytest.mark.usefixtures("telemetry")
+    def test_default(self, server):
         """
         Nobody else gets a header from us.
         """
