@@ -1,13 +1,14 @@
 """Settings to delivery: which sinks a process has, and where their records wait."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
 
-from otel_llm import plugins
+from otel_llm import diagnostics, plugins
 from otel_llm.delivery.delivery import Delivery
+from otel_llm.delivery.route import where_problems
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.formats import find
 from otel_llm.settings import Loaded, Settings, SinkSettings
@@ -17,16 +18,16 @@ DEFAULT_FORMATS = {"jsonl": "usage", "elasticsearch": "gateway_log"}
 """Sink type to the format of its records; all others are `otel`."""
 
 LOCAL = frozenset({"jsonl", "sqlite"})
-"""Sinks whose destination depends on the working directory."""
+"""Sinks whose destination depends on the working directory, unless their paths are absolute."""
 
 
 def delivery(loaded: Loaded, *, reprice: Callable[[Event], Event] | None = None) -> Delivery | None:
     """
-    Give the delivery that the settings ask for; None when no sink is named.
+    Give the delivery that the settings ask for; None when no sink is named, or all is off.
     """
-    if not loaded.sinks:
+    specs = sink_specs(loaded.sinks) if loaded.settings.enabled else ()
+    if not specs:
         return None
-    specs = [sink_spec(sink) for sink in loaded.sinks]
     return Delivery(sinks=specs, settings=delivery_settings(loaded.settings), reprice=reprice)
 
 
@@ -48,6 +49,19 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         flush_interval_ms=settings.flush_interval_ms,
         async_workers=settings.async_workers,
     )
+
+
+def sink_specs(sinks: Iterable[SinkSettings]) -> tuple[SinkSpec, ...]:
+    """
+    Give sinks as their couriers need them; one whose `where` makes no sense is reported and left out.
+    """
+    return tuple(sink_spec(sink) for sink in sinks if _can_choose(sink))
+
+
+def _can_choose(sink: SinkSettings) -> bool:
+    problems = where_problems(sink.common.where, f"sinks.{sink.name}.where")
+    diagnostics.report(problems)
+    return not problems
 
 
 def sink_spec(sink: SinkSettings) -> SinkSpec:
@@ -81,7 +95,12 @@ def _identity(sink: SinkSettings) -> str:
     Say where a sink's records go, without its secrets: those may change, the destination stays.
     """
     told = {name: str(value) for name, value in sorted(sink.options.items()) if not _is_secret(name)}
-    return f"{sink.type} {told}" + (f" in {Path.cwd()}" if sink.type in LOCAL else "")
+    return f"{sink.type} {told}" + (f" in {Path.cwd()}" if _is_relative(sink) else "")
+
+
+def _is_relative(sink: SinkSettings) -> bool:
+    paths = {name: Path(str(value)).expanduser() for name, value in sink.options.items() if name.endswith("path")}
+    return sink.type in LOCAL and not ("path" in paths and all(path.is_absolute() for path in paths.values()))
 
 
 def _is_secret(name: str) -> bool:

@@ -126,6 +126,5 @@ def _add(name: str) -> None:
     if _delivery is None:
         start(loaded)
         return
-    for sink in loaded.sinks:
-        if sink.name == name:
-            _delivery.add_sink(setup.sink_spec(sink))
+    for spec in setup.sink_specs(sink for sink in loaded.sinks if sink.name == name):
+        _delivery.add_sink(spec)
