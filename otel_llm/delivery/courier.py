@@ -271,23 +271,31 @@ class Courier:
         except msgspec.DecodeError:
             self.ledger.drop("corrupt")
             return None
-        try:
-            return self._parcel(event)
-        except Exception as error:  # noqa: BLE001 - one record that no format can take must not hold up the rest
-            self._bury([(event, f"cannot be encoded: {_words(error)}", 0)])
-            return None
-
-    def _parcel(self, event: Event) -> Parcel | None:
-        if self._reprice is not None and event.attributes.get(_UNKNOWN_REASON) == "book_loading":
-            event = self._reprice(event)
-        copy = self._route.apply(event)
+        copy = self._route.apply(self._priced(event))
         if copy is None:
             self.ledger.filter()
             return None
         if self._rate is not None and not self._rate.allows():
             self.ledger.drop("max_rate")
             return None
-        return Parcel(Record(copy, self.spec.encoder(copy), self.spec.content_type))
+        return self._encode(copy)
+
+    def _priced(self, event: Event) -> Event:
+        if self._reprice is None or event.attributes.get(_UNKNOWN_REASON) != "book_loading":
+            return event
+        try:
+            return self._reprice(event)
+        except Exception:
+            logger.exception("an event could not be priced afterwards, it goes without a cost")
+            return event
+
+    def _encode(self, copy: Event) -> Parcel | None:
+        try:
+            body = self.spec.encoder(copy)
+        except Exception as error:  # noqa: BLE001 - one record that no format can take must not hold up the rest
+            self._bury([(copy, f"cannot be encoded: {_words(error)}", 0)])
+            return None
+        return Parcel(Record(copy, body, self.spec.content_type))
 
     async def _deliver(self, parcels: list[Parcel]) -> None:
         todo = deque([parcels])

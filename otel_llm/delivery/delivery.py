@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,8 @@ class Delivery:
     """
     Keeps events safe and brings each to every sink; raises `SettingsError` when a sink's `where` cannot be understood.
 
-    `reprice` is given the events that were emitted before the price book had been loaded.
+    `reprice` is given the events that were emitted before the price book had been loaded; `last_words` is called at the
+    end of the process, before the last records are sent.
     """
 
     _lock: "threading.RLock"
@@ -52,10 +53,16 @@ class Delivery:
     _exit_hooked: bool
 
     def __init__(
-        self, *, sinks: Sequence[SinkSpec], settings: DeliverySettings, reprice: Reprice | None = None
+        self,
+        *,
+        sinks: Sequence[SinkSpec],
+        settings: DeliverySettings,
+        reprice: Reprice | None = None,
+        last_words: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
         self._reprice = reprice
+        self._last_words = last_words
         self._first_sinks = tuple(sinks)
         self._group = group_folder(settings, sinks)
         self._left_behind: list[object] = []
@@ -343,4 +350,6 @@ class Delivery:
             self._journal.harden()
 
     def _finish_at_exit(self) -> None:
+        if self._last_words is not None:
+            self._last_words()
         self.shutdown(self._exit_seconds)

@@ -8,7 +8,6 @@ executor has daemon threads started in advance, so that names can be resolved wh
 import asyncio
 import concurrent.futures
 import contextvars
-import queue
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from otel_llm.delivery import process
+from otel_llm.delivery import native, process
 
 T = TypeVar("T")
 
@@ -39,9 +38,9 @@ class DaemonPool(concurrent.futures.ThreadPoolExecutor):
 
     def __init__(self, threads: int) -> None:
         super().__init__(max_workers=threads)
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: native.SimpleQueue[Callable[[], None]] = native.SimpleQueue()
         for number in range(threads):
-            threading.Thread(target=self._work, name=f"otel-llm-pool-{number}", daemon=True).start()
+            native.start_thread(self._work, f"otel-llm-pool-{number}")
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
@@ -60,13 +59,12 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = native.new_event_loop()
         self.loop.set_default_executor(DaemonPool(POOL_THREADS))
         # Callbacks from outside would otherwise run in the context of the application thread that posted them.
         self._context = contextvars.Context()
         self._context.run(suppress_instrumentation)
-        self._thread = threading.Thread(target=self._run, name="otel-llm", daemon=True)
-        self._thread.start()
+        native.start_thread(self._run, "otel-llm")
 
     def post(self, callback: Callable[..., object], *args: object) -> None:
         """
@@ -78,7 +76,7 @@ class LoopThread:
         """
         Wait for a coroutine's result in another thread; raises `TimeoutError` and cancels it when that takes too long.
         """
-        if threading.current_thread() is self._thread:
+        if asyncio._get_running_loop() is self.loop:  # noqa: SLF001 - it asks for this thread's, and never raises
             coroutine.close()
             raise RuntimeError("the delivery loop cannot wait for itself")
         future: Future[T] = Future()

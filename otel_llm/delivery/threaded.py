@@ -1,11 +1,10 @@
 """A blocking sink, run in a daemon thread of its own."""
 
 import asyncio
-import queue
-import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+from otel_llm.delivery import native
 from otel_llm.delivery.loop import suppress_instrumentation
 from otel_llm.delivery.sink import Batch, BlockingSink, Receipt
 
@@ -24,9 +23,8 @@ class ThreadedSink:
 
     def __init__(self, sink: BlockingSink) -> None:
         self._sink = sink
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        name = f"otel-llm-{type(sink).__name__}"
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._jobs: native.SimpleQueue[_Job | None] = native.SimpleQueue()
+        native.start_thread(self._work, f"otel-llm-{type(sink).__name__}")
 
     async def open(self) -> None:
         await self._call(self._sink.open)

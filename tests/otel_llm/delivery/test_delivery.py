@@ -196,6 +196,41 @@ class TestRouting:
         assert delivery.flush(10)
         assert seen == [0.5, None]
 
+    def test_reprice_that_fails(self, deliver, spec, scripted, make_event):
+        """An event that cannot be priced afterwards goes as it is."""
+
+        def reprice(event):
+            raise ZeroDivisionError
+
+        sink = scripted()
+        delivery = deliver(spec(sink), reprice=reprice)
+        delivery.append(make_event(1, otel_llm__cost__unknown_reason="book_loading"))
+        assert delivery.flush(10)
+        assert sink.numbers == [1]
+
+
+class TestStats:
+    def test_balanced_at_any_moment(self, deliver, spec, scripted, make_event, assert_balanced):
+        """The sum holds whenever one looks, whatever happens meanwhile."""
+        script = [ConnectionError("no"), Receipt(Rejected("no")), Receipt(Retry())] * 30
+        delivery = deliver(
+            spec(scripted(*script), batch_size=7, async_workers=3, where={"number": "!3"}), flush_interval_ms=1
+        )
+        done = threading.Event()
+
+        def emit() -> None:
+            for number in range(1000):
+                delivery.append(make_event(number))
+            done.set()
+
+        threading.Thread(target=emit).start()
+        while not done.is_set():
+            assert_balanced(delivery.stats()["sink"])
+        assert delivery.flush(20)
+        stats = delivery.stats()["sink"]
+        assert_balanced(stats)
+        assert (stats.events_produced, stats.filtered, stats.pending_events) == (1000, 1, 0)
+
 
 class TestSinks:
     def test_stuck_sink(self, deliver, spec, scripted, stuck, make_event, assert_balanced):

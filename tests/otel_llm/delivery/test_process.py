@@ -257,3 +257,22 @@ def test_several_processes_at_once(stored, tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", body, str(tmp_path), str(first)]) for first in (0, 1000, 2000)]
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert stored() == [*range(200), *range(1000, 1200), *range(2000, 2200)]
+
+
+def test_gevent(tmp_path, stored):
+    """In an application that gevent patched, delivery works and `asyncio.run` still does."""
+    pytest.importorskip("gevent")
+    body = """
+import asyncio, gevent
+delivery = make()
+gevent.joinall([gevent.spawn(emit, delivery, first, 50) for first in range(0, 1000, 50)])
+
+async def application():
+    await asyncio.sleep(0)
+
+asyncio.run(application())
+assert delivery.flush(10)
+"""
+    program = "from gevent import monkey; monkey.patch_all()\n" + PROGRAM + body
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+    assert stored() == list(range(1000))
