@@ -5,6 +5,7 @@ A `Pipeline` is the recorder that operations report to. It is started once per p
 `otel_llm.configure()`, or by the first instrumentor; `current()` gives it.
 """
 
+import atexit
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Pipeline:
         diagnostics.report(loaded.problems)
         self.settings = settings
         self.book = PriceBook(_operator_prices(loaded))
-        self.delivery = shared.start(loaded, self._reprice)
+        self.delivery = shared.start(loaded, reprice=self._reprice, last_words=self.end_open_calls)
         self._content = settings.content
         self._redactor = Redactor(settings.redact_patterns)
         self._severities = _SEVERITIES[settings.record_severity]
@@ -98,6 +99,8 @@ class Pipeline:
         if settings.native_spans == "replace":
             silence_native_spans()
         self.join_logs()
+        # The providers' own exit hooks were registered before, so they run after this one.
+        atexit.register(self.end_open_calls)
 
     def starts(self, operation: Operation) -> bool:
         """
@@ -112,6 +115,9 @@ class Pipeline:
         if call_span is None:
             return False
         operation.trace = _Trace(call_span, attributes)
+        if self.delivery is not None:
+            # Not only when the call has ended: at the end of the process it would be too late for threads.
+            self.delivery.start()
         return True
 
     def attach(self, operation: Operation) -> object:
@@ -186,7 +192,14 @@ class Pipeline:
         Deliver what can be delivered in time (seconds), leave the rest in the journal, and stop.
         """
         self.observer.reaper.drain()
+        atexit.unregister(self.end_open_calls)
         return shared.stop(timeout)
+
+    def end_open_calls(self) -> None:
+        """
+        Record the calls whose answers are still being read when the process ends.
+        """
+        self.observer.reaper.end_all()
 
     def stats(self) -> dict[str, SinkStats]:
         """

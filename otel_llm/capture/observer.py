@@ -14,6 +14,7 @@ from contextvars import ContextVar, Token
 from fnmatch import fnmatchcase
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
+from weakref import WeakSet
 
 import msgspec
 
@@ -91,7 +92,7 @@ class Sending:
     One exchange of an operation, in the hands of the client plugin that sends it.
     """
 
-    __slots__ = ("_observer", "_tokens", "exchange", "operation")
+    __slots__ = ("__weakref__", "_observer", "_tokens", "exchange", "operation")
 
     def __init__(self, observer: "Observer", operation: Operation, exchange: Exchange) -> None:
         self._observer = observer
@@ -170,7 +171,7 @@ class Sending:
         self.exchange.answer(status, headers)
         self.exchange.open()
         self._observer.recorder.attempted(self.operation, self.exchange)
-        self._observer.reaper.wake()
+        self._observer.reaper.watch(self)
 
     def feed(self, chunk: bytes) -> bytes:
         """
@@ -235,24 +236,26 @@ class Sending:
 
 class Reaper:
     """
-    Finishes the calls whose streams the garbage collector found: `put` may be called from a finaliser.
+    Finishes the calls whose streams nobody ends: those the garbage collector found, and those open at the exit.
     """
 
     def __init__(self) -> None:
+        self._open: WeakSet[Sending] = WeakSet()
         self._dropped: queue.SimpleQueue[Sending] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def wake(self) -> None:
+    def watch(self, sending: Sending) -> None:
         """
-        See that the thread runs, also in a forked child.
+        Keep an eye on an open answer, and see that the thread runs, also in a forked child.
         """
+        self._open.add(sending)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
             self._thread.start()
 
     def put(self, sending: Sending) -> None:
         """
-        Hand over a call; takes no lock (`SimpleQueue.put` is reentrant).
+        Hand over a call; takes no lock (`SimpleQueue.put` is reentrant), so a finaliser may do it.
         """
         self._dropped.put(sending)
 
@@ -265,6 +268,14 @@ class Reaper:
                 self._dropped.get_nowait().ended("closed")
             except queue.Empty:
                 return
+
+    def end_all(self) -> None:
+        """
+        Finish every answer that is still open, now that the process ends.
+        """
+        self.drain()
+        for sending in tuple(self._open):
+            sending.ended("closed")
 
     def _run(self) -> None:
         while True:
@@ -357,8 +368,13 @@ class Observer:
         Note that the SDK's method raised.
         """
         operation.running = False
-        if operation.endpoint is not None:
-            self.finish(operation, error)
+        exchange = operation.exchange
+        if exchange is None:
+            return
+        if exchange.end is None:
+            exchange.finish("failed")
+            operation.attempts.append(exchange.attempt(type(error).__name__))
+        self.finish(operation, error)
 
     def finish(self, operation: Operation, error: BaseException | None) -> None:
         """

@@ -102,7 +102,7 @@ class Delivery:
             self._reject("unencodable")
             return False
         journal = self._journal or self._open_journal()
-        kept = journal.append(payload)
+        kept = journal.append(payload, event)
         if self._closed:
             journal.recover()
         return kept

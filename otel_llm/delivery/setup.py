@@ -21,14 +21,19 @@ LOCAL = frozenset({"jsonl", "sqlite"})
 """Sinks whose destination depends on the working directory, unless their paths are absolute."""
 
 
-def delivery(loaded: Loaded, *, reprice: Callable[[Event], Event] | None = None) -> Delivery | None:
+def delivery(
+    loaded: Loaded,
+    *,
+    reprice: Callable[[Event], Event] | None = None,
+    last_words: Callable[[], None] | None = None,
+) -> Delivery | None:
     """
     Give the delivery that the settings ask for; None when no sink is named, or all is off.
     """
     specs = sink_specs(loaded.sinks) if loaded.settings.enabled else ()
     if not specs:
         return None
-    return Delivery(sinks=specs, settings=delivery_settings(loaded.settings), reprice=reprice)
+    return Delivery(sinks=specs, settings=delivery_settings(loaded.settings), reprice=reprice, last_words=last_words)
 
 
 def delivery_settings(settings: Settings) -> DeliverySettings:

@@ -46,7 +46,12 @@ def register(sink: str, options: Mapping[str, object]) -> None:
         _add(name)
 
 
-def start(loaded: Loaded, reprice: Callable[[Event], Event] | None = None) -> Delivery | None:
+def start(
+    loaded: Loaded,
+    *,
+    reprice: Callable[[Event], Event] | None = None,
+    last_words: Callable[[], None] | None = None,
+) -> Delivery | None:
     """
     Give the process's delivery, made from the settings when it is first asked for; None when there is no sink.
     """
@@ -54,7 +59,7 @@ def start(loaded: Loaded, reprice: Callable[[Event], Event] | None = None) -> De
     with _lock:
         _started = True
         if _delivery is None:
-            _delivery = setup.delivery(loaded, reprice=reprice)
+            _delivery = setup.delivery(loaded, reprice=reprice, last_words=last_words)
         return _delivery
 
 
