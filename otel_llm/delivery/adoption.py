@@ -46,6 +46,9 @@ class Inheritance:
         """The bytes that are left of it on disk."""
         return self._left.size
 
+    def recent(self, sequence: int) -> list[Frame]:  # noqa: ARG002 - it is long ago
+        return []
+
     def beyond(self, sequence: int) -> list[Frame]:  # noqa: ARG002 - nothing of it is in memory
         return []
 
@@ -118,12 +121,22 @@ def purge(journal_dir: Path, oldest: float) -> int:
     """
     removed = 0
     for group in journal_dir.glob("*"):
+        _remove_drafts(group, oldest)
         for folder in journals(group):
             if last_written(folder) < oldest and (descriptor := _take(folder)) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(descriptor)
                 removed += 1
     return removed
+
+
+def _remove_drafts(group: Path, oldest: float) -> None:
+    """
+    Remove folders whose process died before it could give them their name.
+    """
+    for draft in group.glob(".[0-9]*-*"):
+        if last_written(draft) < oldest:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _inherit(folder: Path, sinks: tuple[str, ...]) -> Inheritance | None:

@@ -96,6 +96,7 @@ class Courier:
         Begin to work; called on the loop thread.
         """
         loop = asyncio.get_running_loop()
+        self._next_flush = time.monotonic() + self._interval
         self._tasks = [loop.create_task(self._work()) for _ in range(self.workers)]
 
     def add(self, reader: Reader) -> None:
@@ -267,7 +268,7 @@ class Courier:
 
     def _pack(self, frame: Frame) -> Parcel | None:
         try:
-            event = Event.decode(frame.payload)
+            event = frame.event or Event.decode(frame.payload)
         except msgspec.DecodeError:
             self.ledger.drop("corrupt")
             return None

@@ -296,19 +296,20 @@ class Delivery:
             self._share_out(inheritance)
 
     def _look_for_dead(self) -> list[Inheritance]:
+        found = adoption.adopt(self._group, [spec.key for spec in self._first_sinks])
         try:
-            found = adoption.adopt(self._group, [spec.key for spec in self._first_sinks])
-            oldest = time.time() - self._settings.journal_max_age
-            adoption.purge(self._settings.journal_dir, oldest)
-            for inheritance in self._inherited:
-                inheritance.keep_within_limits(oldest)
-            self._inherited = [inheritance for inheritance in self._inherited if not inheritance.released]
-            if self._journal is not None:
-                self._journal.other_bytes = adoption.bytes_of(self._group, besides=self._journal.folder)
+            self._tidy(time.time() - self._settings.journal_max_age)
         except OSError as error:
-            logger.warning("the journals of dead processes could not be looked for: %s", error)
-            return []
+            logger.warning("the journals of dead processes could not be tidied: %s", error)
         return found
+
+    def _tidy(self, oldest: float) -> None:
+        adoption.purge(self._settings.journal_dir, oldest)
+        for inheritance in self._inherited:
+            inheritance.keep_within_limits(oldest)
+        self._inherited = [inheritance for inheritance in self._inherited if not inheritance.released]
+        if self._journal is not None:
+            self._journal.other_bytes = adoption.bytes_of(self._group, besides=self._journal.folder)
 
     def _share_out(self, inheritance: Inheritance) -> None:
         for courier in self._couriers.values():

@@ -10,6 +10,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from otel_llm.telemetry.event import Event
+
 MAGIC = b"OTELLLMJ"
 VERSION = 1
 START = MAGIC + struct.pack("<I", VERSION)
@@ -24,12 +26,15 @@ _crc = zlib.crc32
 
 class Frame(NamedTuple):
     """
-    One record as it lies in a segment; `end` is the position behind it in the bytes it was found in.
+    One record as it lies in a segment.
     """
 
     sequence: int
     payload: bytes
     end: int = 0
+    """The position behind it in the bytes it was found in."""
+    event: Event | None = None
+    """What the payload says, where that is known without decoding it."""
 
 
 class Scan(NamedTuple):

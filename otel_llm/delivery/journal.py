@@ -17,14 +17,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from otel_llm.delivery import files, frames
+from otel_llm.delivery.frames import Frame
 from otel_llm.delivery.ring import Ring
 from otel_llm.delivery.spec import DeliverySettings
 from otel_llm.delivery.store import Segment, Store
 from otel_llm.errors import JournalError
+from otel_llm.telemetry.event import Event
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+RECENT, RECENT_BYTES = 1000, 4 * 1024 * 1024
+"""Records that were written just now are kept in memory, too, for couriers that keep up."""
 _NEVER = 1 << 62
 _CLOSED = -1
 
@@ -64,8 +68,9 @@ class Journal:
         self._unsynced: list[int] = []
         self._synced = 0
         self._busy = False
-        self._late: deque[bytes] = deque()
+        self._late: deque[tuple[bytes, Event | None]] = deque()
         self._ring = Ring(settings.buffer_size)
+        self._recent = Ring(RECENT, RECENT_BYTES)
         self._cursors = dict.fromkeys(sinks, 0)
         self._segment: Segment | None = None
         self._descriptor = _CLOSED
@@ -92,27 +97,27 @@ class Journal:
         """The bytes that the records take, on disk or in memory."""
         return self._ring.size + (0 if self.store is None else self.store.size)
 
-    def append(self, payload: bytes) -> bool:
+    def append(self, payload: bytes, event: Event | None = None) -> bool:
         """
-        Keep one record; False when there is no room for it.
+        Keep one record; False when there is no room for it. The couriers need not decode an `event` given with it.
         """
         if self._durability == "memory" and self._ring.full and self._settings.when_full == "block":
             self._wait_for_room()
         with self._lock:
             # A finalizer or a signal handler may run in the middle of an append of this very thread.
             if self._busy:
-                self._late.append(payload)
+                self._late.append((payload, event))
                 return True
             self._busy = True
             try:
-                kept = self._keep(payload)
+                kept = self._keep(payload, event)
                 while self._late:
-                    self._keep(self._late.popleft())
+                    self._keep(*self._late.popleft())
             finally:
                 self._busy = False
             sequence = self.next
         if self._late:
-            self.append(self._late.popleft())
+            self.append(*self._late.popleft())
         if sequence >= self.wake_at:
             self.wake_at = _NEVER
             self._wake()
@@ -130,11 +135,15 @@ class Journal:
                 self.store.set_cursor(sink, self.next)
             return self.next
 
-    def beyond(self, sequence: int) -> list[frames.Frame]:
+    def beyond(self, sequence: int) -> list[Frame]:
         with self._lock:
             if self.store is not None and self.store.next > sequence:
                 return []
             return self._ring.since(sequence, self._settings.batch_size)
+
+    def recent(self, sequence: int) -> list[Frame]:
+        with self._lock:
+            return self._recent.since(sequence, self._settings.batch_size) if self._recent.first <= sequence else []
 
     def why_lost(self, sequence: int) -> str:
         if sequence < self._ring.dropped_below:
@@ -146,7 +155,9 @@ class Journal:
             return
         with self._lock:
             self._cursors[sink] = sequence
-            self._ring.release(min(self._cursors.values()))
+            oldest = min(self._cursors.values())
+            self._ring.release(oldest)
+            self._recent.release(oldest)
             self._room.notify_all()
         if self.store is not None:
             self._store_cursor(self.store, sink, sequence)
@@ -233,7 +244,7 @@ class Journal:
             owned.discard(self.store.folder)
         self.store = self._segment = None
 
-    def _keep(self, payload: bytes) -> bool:
+    def _keep(self, payload: bytes, event: Event | None) -> bool:
         if self._descriptor == _CLOSED or self._ring:
             return self._keep_in_memory(payload)
         if self._full:
@@ -243,8 +254,18 @@ class Journal:
         except OSError as error:
             self._lose_disk(error)
             return self._keep_in_memory(payload)
+        self._remember(Frame(self.next, payload, 0, event))
         self.next += 1
         return True
+
+    def _remember(self, frame: Frame) -> None:
+        if frame.event is None:
+            return
+        while self._recent.full:
+            self._recent.push_out()
+        if len(self._recent) and self._recent.first + len(self._recent) != frame.sequence:
+            self._recent.release(frame.sequence)
+        self._recent.append(frame)
 
     def _keep_in_memory(self, payload: bytes) -> bool:
         if self._ring.full:
@@ -252,7 +273,7 @@ class Journal:
             if waits or self._settings.when_full == "drop_new":
                 return self._reject("buffer_full")
             self._ring.push_out()
-        self._ring.append(self.next, payload)
+        self._ring.append(Frame(self.next, payload))
         self.next += 1
         return True
 
@@ -311,6 +332,8 @@ class Journal:
 
     def _spill(self, count: int = 500) -> None:
         with self._lock:
+            if self.store is not None and not self.store.folder.exists():
+                self.abandon()
             if self.store is None:
                 self._create_folder()
             if self._descriptor == _CLOSED and self.store is not None:

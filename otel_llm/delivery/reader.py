@@ -27,6 +27,11 @@ class Source(Protocol):
     @property
     def store(self) -> Store | None: ...
 
+    def recent(self, sequence: int) -> list[Frame]:
+        """
+        Give records of the store from `sequence` on without reading them; none when that one is not at hand.
+        """
+
     def beyond(self, sequence: int) -> list[Frame]:
         """
         Give the records from `sequence` on that are in memory only.
@@ -134,6 +139,10 @@ class Reader:
         self._leave()
 
     def _fill(self) -> None:
+        if near := self.source.recent(self.next):
+            self._leave()
+            self._ahead.extend(near)
+            return
         store = self.source.store
         end = self.next if store is None else store.next
         while not self._ahead and self._read_on():

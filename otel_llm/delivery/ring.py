@@ -1,4 +1,4 @@
-"""Records in memory, oldest first, while no disk holds them."""
+"""Records in memory, oldest first: those that no disk holds, and those that were written just now."""
 
 from collections import deque
 from itertools import islice
@@ -8,58 +8,58 @@ from otel_llm.delivery.frames import Frame
 
 class Ring:
     """
-    A bounded row of payloads with running sequence numbers.
+    A bounded row of records whose sequence numbers have no gap.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, max_bytes: float = float("inf")) -> None:
         self.capacity = capacity
         self.first = 0
-        """The sequence number of the oldest payload."""
+        """The sequence number of the oldest record."""
         self.dropped_below = 0
         """Records before this one were pushed out by newer ones."""
-        self._payloads: deque[bytes] = deque()
+        self.size = 0
+        """The payloads' bytes together."""
+        self._max_bytes = max_bytes
+        self._frames: deque[Frame] = deque()
 
     def __len__(self) -> int:
-        return len(self._payloads)
+        return len(self._frames)
 
     @property
     def full(self) -> bool:
-        """Whether one more payload needs room to be made."""
-        return len(self._payloads) >= self.capacity
+        """Whether one more record needs room to be made."""
+        return len(self._frames) >= self.capacity or self.size > self._max_bytes
 
-    @property
-    def size(self) -> int:
-        """The payloads' bytes together."""
-        return sum(map(len, tuple(self._payloads)))
-
-    def append(self, sequence: int, payload: bytes) -> None:
+    def append(self, frame: Frame) -> None:
         """
-        Add the payload with that number, which follows the last one's.
+        Add a record, which follows the last one.
         """
-        if not self._payloads:
-            self.first = sequence
-        self._payloads.append(payload)
+        if not self._frames:
+            self.first = frame.sequence
+        self._frames.append(frame)
+        self.size += len(frame.payload)
 
     def push_out(self) -> None:
         """
-        Drop the oldest payload to make room.
+        Drop the oldest record to make room.
         """
-        self._payloads.popleft()
-        self.first += 1
+        self._forget_oldest()
         self.dropped_below = self.first
 
     def release(self, below: int) -> None:
         """
         Forget what lies before a sequence number.
         """
-        while self._payloads and self.first < below:
-            self._payloads.popleft()
-            self.first += 1
+        while self._frames and self.first < below:
+            self._forget_oldest()
 
     def since(self, sequence: int, count: int) -> list[Frame]:
         """
         Give up to `count` records from a sequence number on.
         """
-        start = max(sequence, self.first)
-        chosen = islice(self._payloads, start - self.first, start - self.first + count)
-        return [Frame(number, payload) for number, payload in enumerate(chosen, start)]
+        start = max(sequence - self.first, 0)
+        return list(islice(self._frames, start, start + count))
+
+    def _forget_oldest(self) -> None:
+        self.size -= len(self._frames.popleft().payload)
+        self.first += 1

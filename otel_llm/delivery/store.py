@@ -8,7 +8,6 @@ are removed; those that make room for newer records are *evicted*, and the reade
 import contextlib
 import os
 import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,4 +170,4 @@ def last_written(folder: Path) -> float:
     """
     Give the time of the last change in a journal folder, in Unix seconds.
     """
-    return max((path.stat().st_mtime for path in folder.glob(f"*{_SEGMENT}")), default=time.time())
+    return max((path.stat().st_mtime for path in folder.glob(f"*{_SEGMENT}")), default=folder.stat().st_mtime)

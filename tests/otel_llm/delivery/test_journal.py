@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,6 +274,20 @@ class TestUnwritable:
         assert log.recover()
         log.append(payload(3))
         assert read_all(reader(log)) == [b"0", b"1", b"2", b"3"]
+
+    def test_deleted_folder(self, open_journal, monkeypatch):
+        """When somebody deletes the journal under us, a new one is begun."""
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+        log = open_journal(journal_max_bytes=1 << 20)
+        log.append(payload(0))
+        shutil.rmtree(log.folder)
+        found = [payload(number, 4000) for number in range(40)]
+        for each in found:
+            assert log.append(each)
+        assert not log.on_disk
+        assert log.recover()
+        assert log.append(b"last")
+        assert read_all(reader(log))[-1] == b"last"
 
     def test_disk_full_in_the_middle(self, group):
         """A disk that gets full in the middle of a record loses none of them."""
