@@ -35,6 +35,9 @@ Attributes = dict[str, object]
 MAX_MESSAGE = 2_000
 """Characters kept of an error message."""
 
+_MOST_READ = 100_000
+"""Characters looked at, so that no credential is cut in two before it is known for one."""
+
 
 def started(operation: str, provider: str, model: str | None, address: str | None, port: int | None) -> Attributes:
     """
@@ -306,7 +309,7 @@ def _failed(failure: Failure, redactor: Redactor) -> Attributes:
     attributes: Attributes = {}
     _put(attributes, ("exception.type",), (failure.exception_type,))
     if failure.message:
-        attributes["otel_llm.error.message"] = redactor.text(failure.message[:MAX_MESSAGE])
+        attributes["otel_llm.error.message"] = redactor.text(failure.message[:_MOST_READ])[:MAX_MESSAGE]
     if failure.exception_type:
         attributes["exception.message"] = attributes.get("otel_llm.error.message", "")
     if failure.stacktrace:
