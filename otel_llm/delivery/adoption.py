@@ -44,7 +44,7 @@ class Inheritance:
     @property
     def size(self) -> int:
         """The bytes that are left of it on disk."""
-        return self._left.size
+        return 0 if self.released else self._left.size
 
     def recent(self, sequence: int) -> list[Frame]:  # noqa: ARG002 - it is long ago
         return []

@@ -406,7 +406,7 @@ class Courier:
 
     async def _opened(self) -> Sink:
         """
-        Give the sink, made and open; a sink that raised is opened again once nothing is on its way to it.
+        Give the sink, made and open; one whose last send raised is opened again.
         """
         async with self._making:
             sink = self._sink

@@ -105,3 +105,6 @@ try:
     import fcntl
 except ImportError:  # Windows keeps its records in memory
     fcntl = None  # type: ignore[assignment]
+
+CAN_LOCK = fcntl is not None
+"""Whether a journal on disk can be told from a dead process's."""

@@ -77,7 +77,7 @@ class Journal:
         self._lock_descriptor = _CLOSED
         self._full = False
         self._warned = False
-        self._durability = settings.durability
+        self._durability = settings.durability if files.CAN_LOCK else "memory"
         self._segment_bytes = max(64 * 1024, min(SEGMENT_BYTES, settings.journal_max_bytes // 8))
         if self._durability != "memory":
             self.recover()
@@ -189,7 +189,7 @@ class Journal:
         """
         Keep on disk what only memory holds, now that the process may end.
         """
-        if self._durability == "memory" and len(self._ring):
+        if self._durability == "memory" and len(self._ring) and files.CAN_LOCK:
             self._durability = "process"
             self.recover()
 

@@ -379,6 +379,7 @@ class TestLife:
         assert sink.numbers == [0, 1, 2, 3, 4]
         stats = second.stats()["sink"]
         assert (stats.adopted, stats.events_produced) == (5, 0)
+        assert eventually(lambda: second.stats()["sink"].journal_bytes == 0)
         assert_balanced(stats)
 
     def test_other_services_stay_apart(self, deliver, spec, scripted, make_event):
