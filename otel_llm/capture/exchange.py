@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from otel_llm.call import Attempt, RateLimit
@@ -18,6 +19,11 @@ End = Literal["complete", "closed", "failed"]
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes kept of a body that is read piece by piece; the usage in a longer one is not told."""
+
+MALFORMED: Final = "malformed_response"
+"""`error.type` of a call whose whole answer is no JSON: an empty body, or a page of some box in between."""
+
+_NOTHING = Response()
 
 
 class HttpRequest(Struct, frozen=True):
@@ -98,7 +104,7 @@ class Exchange:
             self._open_stream()
             self._frames(self._framing.feed(body))  # type: ignore[union-attr]
         else:
-            self.response = self.dialect.response(body, content=self.content)
+            self.response = self._parsed(body)
         self.finish("complete")
 
     def open(self) -> None:
@@ -161,12 +167,12 @@ class Exchange:
         if self._reader is not None:
             self._finish_stream(self._reader)
         elif self._body:
-            self.response = self.dialect.response(b"".join(self._body), content=self.content)
+            self.response = self._parsed(b"".join(self._body))
 
     @property
     def ok(self) -> bool:
         """Whether the provider took the request and the answer came whole."""
-        return self.end == "complete" and self.status is not None and self.status < 400  # noqa: PLR2004
+        return self.end == "complete" and self._accepted
 
     def attempt(self, error_type: str | None) -> Attempt:
         """
@@ -211,6 +217,10 @@ class Exchange:
             _text(tokens_reset),
         )
 
+    @property
+    def _accepted(self) -> bool:
+        return self.status is not None and self.status < 400  # noqa: PLR2004
+
     def _first(self, names: tuple[bytes, ...]) -> bytes | None:
         for name in names:
             value = self.headers.get(name)
@@ -229,11 +239,17 @@ class Exchange:
         self._reader = self.dialect.stream(content=self.content)
         self._read = self._reader.feed
 
+    def _parsed(self, body: bytes) -> Response:
+        response = self.dialect.response(body, content=self.content)
+        if self.end != "closed" and self._accepted and response == _NOTHING and not _is_json(body):
+            response.error_type = MALFORMED
+        return response
+
     def _keep(self, chunk: bytes) -> bool:
-        if self.response_bytes <= MAX_BODY:
-            self._body.append(chunk)
-        else:
+        if self.response_bytes > MAX_BODY:
             self._body.clear()
+        elif chunk:
+            self._body.append(chunk)
         return False
 
     def _frames(self, frames: list[Frame]) -> bool:
@@ -288,6 +304,14 @@ def _number(value: bytes | None) -> float | None:
         return float(value) if value else None
     except ValueError:
         return None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _unreadable(_chunk: bytes) -> bytes:

@@ -81,7 +81,8 @@ class SdkCall:
     attempts: int = 1
     counted: bool = True
     """Whether the answer tells its usage."""
-    error_type: str | None = None
+    cut_short: bool = False
+    """Whether the answer ends amid; Anthropic tells the prompt's tokens at its start."""
     hangs_up: bool = False
     """Whether the provider sees the connection close before its answer is out."""
 
@@ -559,7 +560,7 @@ async def timeout_with_a_retry(client):
     return await ask(client.with_options(max_retries=1, timeout=0.1))
 
 
-@failing(Reply(hold=NEVER, hold_at=4), status="timeout", hangs_up=True)
+@failing(Reply(hold=NEVER, hold_at=4), status="timeout", hangs_up=True, cut_short=True)
 async def timeout_amid_a_stream(client):
     return await items(ask(client.with_options(timeout=0.1), stream=True))
 
@@ -569,22 +570,23 @@ async def connection_closed(client):
     return await ask(client.with_options(max_retries=0))
 
 
-@failing(Reply(cut_after=4))
+@failing(Reply(cut_after=4), cut_short=True)
 async def stream_cut(client):
     return await items(ask(client, stream=True))
 
 
-@failing(Reply(cut_after=4, reset=True))
+@failing(Reply(cut_after=4, reset=True), cut_short=True)
 async def stream_reset(client):
     return await items(ask(client, stream=True))
 
 
-@failing(Reply(edit=malformed_after(3)))
+@call("openai", "groq", replies=(Reply(edit=malformed_after(3)),), status="cancelled", counted=False)
+@call(claude, replies=(Reply(edit=malformed_after(3), usage=CLAUDE_USAGE),))  # its SDK hands on what it cannot read
 async def malformed_frame(client):
     return await items(ask(client, stream=True))
 
 
-@failing(Reply(edit=error_after(3)))
+@failing(Reply(edit=error_after(3)), cut_short=True)
 async def error_amid_a_stream(client):
     return await items(ask(client, stream=True))
 
@@ -609,14 +611,14 @@ async def empty_body(client):
 HELD = Reply(hold=NEVER, hold_at=5)
 
 
-def abandoning(run: Any) -> Any:
+def abandoning(*, cut_short: bool) -> Any:
     """
-    Register a call that leaves its stream while the provider is still at it.
+    Register a call that leaves its stream, amid or unread, while the provider is still at it.
     """
-    return call(*every, replies=(HELD,), status="cancelled", counted=False, hangs_up=True)(run)
+    return failing(HELD, status="cancelled", hangs_up=True, cut_short=cut_short)
 
 
-@abandoning
+@abandoning(cut_short=True)
 async def close_amid(client):
     stream = await ask(client, stream=True)
     found = await first(stream, 2)
@@ -624,26 +626,26 @@ async def close_amid(client):
     return found
 
 
-@abandoning
+@abandoning(cut_short=False)
 async def close_unread(client):
     stream = await ask(client, stream=True)
     await closed(stream)
 
 
-@abandoning
+@abandoning(cut_short=True)
 async def leave_the_block_amid(client):
     async with opened(await ask(client, stream=True)) as stream:
         return await first(stream, 2)
 
 
-@abandoning
+@abandoning(cut_short=True)
 async def raise_in_the_block(client):
     async with opened(await ask(client, stream=True)) as stream:
         await first(stream, 2)
         raise LookupError("the application's own")
 
 
-@abandoning
+@abandoning(cut_short=True)
 async def drop_amid(client):
     stream = await ask(client, stream=True)
     found = await first(stream, 2)
@@ -652,7 +654,7 @@ async def drop_amid(client):
     return found
 
 
-@call(*every, replies=(HELD,), status="cancelled", counted=False)
+@failing(HELD, status="cancelled")
 async def drop_unread(client):
     stream = await ask(client, stream=True)
     del stream
