@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from otel_llm.cli.terminal import has_colour
-from otel_llm.cli.text import clean, safe_json
 from otel_llm.pricing.money import dollars
+from otel_llm.telemetry.text import clean, safe_json
 from otel_llm.usage.summary import Summary
 
 _UNKNOWN = "-"

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from otel_llm.cli.database import add_database, database, missing
-from otel_llm.cli.text import safe_json
 from otel_llm.formats.otel import from_otel
+from otel_llm.telemetry.text import safe_json
 from otel_llm.usage.sqlite import SqliteStore
 
 POLL_SECONDS = 0.5

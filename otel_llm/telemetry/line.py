@@ -4,17 +4,16 @@ One call as one readable line.
 `09:15:00 openai/gpt-4o chat 1,200 in (1,000 cached) 56 out $0.000123 812 ms success`
 """
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 
+from otel_llm.pricing.money import dollars
 from otel_llm.telemetry.event import Event
+from otel_llm.telemetry.text import clean
 
 _COLORS = {"success": "32", "rate_limited": "33", "cancelled": "33", "timeout": "31", "error": "31"}
 _DIM = "2"
 _BOLD = "1"
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 200
 
 
@@ -25,31 +24,14 @@ def render(event: Event, color: bool) -> str:
     return " ".join(_paint(text, code) if color and code else text for text, code in _parts(event))
 
 
-def money(amount: float | Decimal) -> str:
-    """
-    Give US dollars with as many digits as a small amount needs, never with an exponent: `$0.000123`, `$1.50`.
-    """
-    digits = f"{Decimal(str(amount)):.10f}".rstrip("0")
-    whole, _, fraction = digits.partition(".")
-    sign = "-" if whole.startswith("-") else ""
-    return f"{sign}${whole.lstrip('-')}.{fraction:0<2}"
-
-
-def printable(value: object) -> str:
-    """
-    Give a value as text that cannot command a terminal.
-    """
-    return _CONTROL.sub("", str(value))[:_LONGEST]
-
-
 def _parts(event: Event) -> Iterator[tuple[str, str]]:
     yield f"{datetime.fromtimestamp(event.timestamp_ns / 1e9, UTC):%H:%M:%S}", _DIM
     yield _model(event), _BOLD
-    yield printable(event.get("gen_ai.operation.name", "call")), ""
+    yield _printable(event.get("gen_ai.operation.name", "call")), ""
     yield from ((text, "") for text in (_tokens(event), _cost(event)) if text)
     if timing := _timing(event):
         yield timing, _DIM
-    status = printable(event.get("otel_llm.status", "error" if event.get("error.type") else "success"))
+    status = _printable(event.get("otel_llm.status", "error" if event.get("error.type") else "success"))
     yield status + _attempts(event), _COLORS.get(status, "31")
     if reason := _reason(event):
         yield reason, "31"
@@ -58,24 +40,33 @@ def _parts(event: Event) -> Iterator[tuple[str, str]]:
 def _model(event: Event) -> str:
     model = event.get("gen_ai.response.model") or event.get("gen_ai.request.model") or "unknown model"
     provider = event.get("gen_ai.provider.name")
-    return printable(f"{provider}/{model}" if provider else model)
+    return _printable(f"{provider}/{model}" if provider else model)
 
 
 def _tokens(event: Event) -> str:
     read, written = event.get("gen_ai.usage.input_tokens"), event.get("gen_ai.usage.output_tokens")
     if read is None and written is None:
-        return "tokens unknown" if event.get("otel_llm.status", "success") == "success" else ""
-    cached = event.get("gen_ai.usage.cache_read.input_tokens")
-    aside = f" ({_count(cached)} cached)" if cached else ""
-    return f"{_count(read)} in{aside} {_count(written)} out"
+        return "tokens unknown" if _succeeded(event) else ""
+    return " ".join(part for part in (_input(event, read), _count(written, "out")) if part)
+
+
+def _input(event: Event, count: object) -> str:
+    kinds = (("cache_read", "cached"), ("cache_write", "written"))
+    parts = [_count(event.get(f"gen_ai.usage.{kind}.input_tokens") or None, word) for kind, word in kinds]
+    aside = ", ".join(part for part in parts if part)
+    return _count(count, "in") + (f" ({aside})" if aside else "")
 
 
 def _cost(event: Event) -> str:
     cost = event.get("gen_ai.usage.cost")
-    if isinstance(cost, int | float | Decimal):
-        return money(cost)
+    if isinstance(cost, int | float):
+        return dollars(cost)
     reason = event.get("otel_llm.cost.unknown_reason")
-    return f"cost unknown ({printable(reason)})" if reason else ""
+    return f"cost unknown ({_printable(reason)})" if reason and _succeeded(event) else ""
+
+
+def _succeeded(event: Event) -> bool:
+    return bool(event.get("otel_llm.status", "success") == "success")
 
 
 def _timing(event: Event) -> str:
@@ -94,11 +85,15 @@ def _attempts(event: Event) -> str:
 
 def _reason(event: Event) -> str:
     told = (event.get("http.response.status_code"), event.get("error.type"), event.get("otel_llm.error.message"))
-    return printable(" ".join(str(part) for part in told if part)) if event.get("error.type") else ""
+    return _printable(" ".join(str(part) for part in told if part)) if event.get("error.type") else ""
 
 
-def _count(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else "?"
+def _printable(value: object) -> str:
+    return clean(str(value))[:_LONGEST]
+
+
+def _count(value: object, what: str) -> str:
+    return f"{value:,} {what}" if isinstance(value, int) else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -6,10 +6,12 @@ Absent is NULL. The view `usage_metrics` has the columns of an older monitor, so
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
+from otel_llm.formats.facts import milliseconds
 from otel_llm.formats.moment import with_milliseconds
 from otel_llm.telemetry.event import Event
 
@@ -32,15 +34,15 @@ def _error_message(event: Event) -> Any:
 
 
 def _latency(event: Event) -> int | None:
-    return _milliseconds(event.attributes.get("otel_llm.duration"))
+    return _whole_milliseconds(event.attributes.get("otel_llm.duration"))
 
 
 def _ttft(event: Event) -> int | None:
-    return _milliseconds(event.attributes.get("gen_ai.response.time_to_first_chunk"))
+    return _whole_milliseconds(event.attributes.get("gen_ai.response.time_to_first_chunk"))
 
 
-def _milliseconds(seconds: object) -> int | None:
-    return int(seconds * 1000 + 0.5) if isinstance(seconds, int | float) else None
+def _whole_milliseconds(seconds: object) -> int | None:
+    return milliseconds(seconds) if isinstance(seconds, int | float) and isfinite(seconds) else None
 
 
 def _total_tokens(event: Event) -> int | None:

@@ -1,9 +1,5 @@
-from decimal import Decimal
-
-import pytest
-
 from otel_llm.telemetry.event import Event, new_event_id
-from otel_llm.telemetry.line import money, render
+from otel_llm.telemetry.line import render
 
 NINE_FIFTEEN = 1_768_209_300 * 10**9
 
@@ -68,20 +64,3 @@ def test_escape_sequences():
     """Escape sequences and line breaks in values are left out."""
     assert "\x1b" not in line(gen_ai__request__model="\x1b[31mred\x1b[0m\n")
     assert " red " in line(gen_ai__request__model="\x1b[31mred\x1b[0m\n")
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [
-        (0.000123, "$0.000123"),
-        (1e-8, "$0.00000001"),
-        (0.0, "$0.00"),
-        (1.5, "$1.50"),
-        (1234.5678, "$1234.5678"),
-        (Decimal("0.1") + Decimal("0.2"), "$0.30"),
-        (-0.5, "-$0.50"),
-    ],
-)
-def test_money(amount, text):
-    """Money has at least cents, as many digits as it needs, and no exponent."""
-    assert money(amount) == text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_llm.cli.text import clean
+from otel_llm.telemetry.text import clean
 
 
 @pytest.mark.parametrize(
