@@ -74,6 +74,10 @@ class Pipeline:
         self.settings = settings
         self.book = PriceBook(_operator_prices(loaded))
         self.delivery = shared.start(loaded, reprice=self._reprice, last_words=self.end_open_calls)
+        if not loaded.sinks:
+            diagnostics.logger().info(
+                "no sink is named, calls go to OpenTelemetry alone; OTEL_LLM_SINKS=sqlite keeps them"
+            )
         self._content = settings.content
         self._redactor = Redactor(settings.redact_patterns)
         self._severities = _SEVERITIES[settings.record_severity]

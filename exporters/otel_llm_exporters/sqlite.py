@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,12 @@ class SqliteSink(BlockingSink):
         path = Path(self._options.path).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, timeout=self._options.busy_timeout_ms / 1000, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        seconds = self._options.busy_timeout_ms / 1000
+        self._connection = sqlite3.connect(path, timeout=seconds, isolation_level=None)
+        _write_ahead(self._connection, seconds)
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         for statement in SQLITE_SCHEMA:
-            connection.execute(statement)
-        self._connection = connection
+            self._connection.execute(statement)
 
     def send(self, batch: Batch) -> Receipt:
         try:
@@ -79,6 +80,22 @@ _NEVER_TAKEN = (
     ValueError,
 )
 """What SQLite and we raise over a value that will be no better next time."""
+
+
+def _write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
+    """
+    Switch to write-ahead logging; SQLite does not wait here for a process that does the same, so we do.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _row(record: Record) -> tuple[object, ...]:

