@@ -192,10 +192,19 @@ def _is_timeout(error: BaseException) -> bool:
 def _failure(exchange: Exchange, response: Response, error: BaseException | None) -> Failure:
     status = str(exchange.status) if exchange.status is not None else None
     kind = response.error_type or (_class_name(error) if error else None) or status or "_OTHER"
-    message = response.error_message or (str(error) if error else None)
+    message = response.error_message or _words(exchange, error)
     if error is None:
         return Failure(kind, message)
     return Failure(kind, message, _class_name(error), _stack(error))
+
+
+def _words(exchange: Exchange, error: BaseException | None) -> str | None:
+    """
+    Give an exception's own words, but not an SDK's on an error answer: they quote its body, which may quote the prompt.
+    """
+    if exchange.status is not None and not _answers(exchange):
+        return f"HTTP {exchange.status}"
+    return str(error) if error is not None else None
 
 
 def _class_name(error: BaseException) -> str:
