@@ -1,82 +1,97 @@
 """
-Calls that hide a canary in every place that may hold somebody's data; `python canaries.py SITUATION`, by variable.
+Calls in every situation, with canaries in every place that may hold somebody's data; the model names the situation.
 """
 
 import contextlib
 import gc
+import json
 import os
+from unittest.mock import patch
 
+import anthropic
 import openai
 
-SITUATION = os.environ["SITUATION"]
+import otel_llm.capture.exchange
+import otel_llm.pipeline
+
+PROMPT = os.environ.get("CANARY_PROMPT", "canary-prompt")
 WEATHER = {"type": "object", "properties": {"location": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "canary-tool", "parameters": WEATHER}}
+CALLED = {"name": "get_weather", "arguments": '{"location": "canary-arguments"}'}
 MESSAGES = [
     {"role": "system", "content": "canary-system"},
-    {"role": "user", "content": "canary-prompt"},
-    {
-        "role": "assistant",
-        "tool_calls": [
-            {
-                "id": "call_1",
-                "type": "function",
-                "function": {"name": "get_weather", "arguments": '{"location": "canary-arguments"}'},
-            }
-        ],
-    },
+    {"role": "user", "content": PROMPT},
+    {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": CALLED}]},
     {"role": "tool", "tool_call_id": "call_1", "content": "canary-result"},
 ]
-client = openai.OpenAI(
-    api_key=os.environ["CANARY_KEY"],
-    max_retries=1 if SITUATION == "retried" else 0,
-    default_headers={"x-canary": "canary-header", "cookie": "session=canary-cookie"},
-    default_query={"token": "canary-query"},
-    base_url="http://127.0.0.1:9/v1" if SITUATION == "connection error" else None,
-)
-create = client.chat.completions.with_options if False else client.chat.completions.create
-arguments = {"model": "gpt-4o-mini", "messages": MESSAGES, "tools": [TOOL], "metadata": {"note": "canary-metadata"}}
+CLIENT = {
+    "api_key": os.environ["CANARY_KEY"],
+    "default_headers": {"x-canary": "canary-header", "cookie": "session=canary-cookie"},
+    "default_query": {"token": "canary-query"},
+}
+client = openai.OpenAI(**CLIENT, max_retries=0)
+
+
+def ask(situation, by=client, **more):
+    """
+    Make a chat call and let pass what fails on purpose.
+    """
+    with contextlib.suppress(openai.APIError, json.JSONDecodeError):
+        return by.chat.completions.create(
+            model=situation, messages=MESSAGES, tools=[TOOL], metadata={"note": "canary-metadata"}, **more
+        )
+
+
+def read(stream):
+    """
+    Read a stream as far as it goes.
+    """
+    with contextlib.suppress(openai.APIError):
+        list(stream)
 
 
 def broken(*_arguments, **_named):
     """
-    Fail as our own code might, with user data in the exception.
+    Fail as our own code might, with somebody's data in the exception.
     """
     raise ValueError("canary-prompt canary-answer", MESSAGES)
 
 
-if SITUATION == "own failure at the start":
-    import otel_llm.pipeline
+def fail(chunk):
+    """
+    Fail as the application might, with somebody's data in the exception and in the failing line.
+    """
+    raise RuntimeError(f"canary-prompt {chunk}")
 
-    otel_llm.pipeline.started = broken
-if SITUATION == "own failure at the end":
-    import otel_llm.pipeline
 
-    otel_llm.pipeline.described = broken
-if SITUATION == "own failure while reading":
-    import otel_llm.capture.exchange
-
-    otel_llm.capture.exchange.Exchange.whole = broken
-
-with contextlib.suppress(openai.APIError):
-    if SITUATION == "stream":
-        list(create(**arguments, stream=True))
-    elif SITUATION == "abandoned stream":
-        next(create(**arguments, stream=True))
-        gc.collect()
-    elif SITUATION == "exception of the application":
-        with contextlib.suppress(RuntimeError):
-            for chunk in create(**arguments, stream=True):
-                raise RuntimeError(f"canary-prompt {chunk}")
-    elif SITUATION == "responses":
-        client.responses.create(
-            model="gpt-4o-mini",
-            instructions="canary-system",
-            input="canary-prompt",
-            metadata={"note": "canary-metadata"},
+for situation in os.environ["SITUATIONS"].split(","):
+    ask(situation)
+read(ask("stream", stream=True))
+read(ask("error-in-a-stream", stream=True))
+next(ask("abandoned-stream", stream=True))
+gc.collect()
+with contextlib.suppress(RuntimeError):
+    for chunk in ask("exception-of-the-application", stream=True):
+        fail(chunk)
+ask("retried", openai.OpenAI(**CLIENT, max_retries=1))
+ask("connection-error", openai.OpenAI(**CLIENT, max_retries=0, base_url="http://127.0.0.1:9/v1"))
+client.responses.create(
+    model="responses", instructions="canary-system", input=PROMPT, metadata={"note": "canary-metadata"}
+)
+client.embeddings.create(model="embeddings", input=PROMPT)
+client.completions.create(model="completions", prompt=PROMPT)
+claude = anthropic.Anthropic(**CLIENT, max_retries=0)
+for situation in ("anthropic", "anthropic-unknown-error", "anthropic-text-error"):
+    with contextlib.suppress(anthropic.APIError):
+        claude.messages.create(
+            model=situation,
+            max_tokens=5,
+            system="canary-system",
+            messages=[{"role": "user", "content": PROMPT}],
         )
-    elif SITUATION == "embeddings":
-        client.embeddings.create(model="text-embedding-3-small", input="canary-prompt")
-    elif SITUATION == "completions":
-        client.completions.create(model="gpt-3.5-turbo-instruct", prompt="canary-prompt")
-    else:
-        create(**arguments)
+with patch.object(otel_llm.pipeline, "started", broken):
+    ask("own-failure-at-the-start")
+with patch.object(otel_llm.pipeline, "described", broken):
+    ask("own-failure-at-the-end")
+with patch.object(otel_llm.capture.exchange.Exchange, "whole", broken):
+    ask("own-failure-while-reading")
