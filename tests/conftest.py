@@ -116,7 +116,7 @@ def _running_server():
 @pytest.fixture
 def server(_running_server, monkeypatch):
     """
-    A provider on this machine, with nothing scripted and no requests yet.
+    Give a provider on this machine, with nothing scripted and no requests yet.
     """
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     _running_server.default = Reply()
@@ -127,7 +127,7 @@ def server(_running_server, monkeypatch):
 @pytest.fixture
 def telemetry(_providers, monkeypatch):
     """
-    Otel-llm switched on without sinks, and all that it tells OpenTelemetry; a test may call `configure` again.
+    Switch otel-llm on without sinks, and give all that it tells OpenTelemetry; a test may call `configure` again.
     """
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)

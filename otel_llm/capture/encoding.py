@@ -2,6 +2,8 @@
 
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 
 Decode = Callable[[bytes], bytes]
@@ -65,6 +67,13 @@ def _brotli() -> Decode | None:
 
 
 def _zstandard() -> Decode | None:
+    """
+    Take what is there: the standard library's from Python 3.14 on, its backport (httpx2's choice), or zstandard.
+    """
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            decode: Decode = import_module(name).ZstdDecompressor().decompress
+            return decode
     if find_spec("zstandard") is None:
         return None
     import zstandard

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import pydantic
-from sdk_calls import SdkCall, client_of, drive, opened
+from either import drive, opened
+from sdk_calls import SdkCall, client_of
 
 from otel_llm.testing import ProviderServer
 

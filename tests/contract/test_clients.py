@@ -2,35 +2,11 @@
 What is captured of a provider SDK's call: one span, one record, one count of tokens, whatever way the call goes.
 """
 
-import asyncio
-import gc
-import threading
-
-import anthropic
-import httpx
-import httpx2
-import openai
 import pytest
 from outcomes import seen
 from sdk_calls import (
     CALLS,
-    CHAT,
-    CHAT_USAGE,
-    CLAUDE,
-    COUNTED,
-    MESSAGES,
-    NEVER,
-    ask,
-    client_of,
-    closed,
-    drive,
-    first,
-    items,
-    opened,
-    value,
 )
-
-from otel_llm.testing import Reply
 
 NATIVE = "com.anthropic.sdk.python"
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])

@@ -7,9 +7,15 @@ application and the provider can see is compared.
 
 import threading
 
+import anthropic
+import groq
+import httpx
+import httpx2
+import openai
 import pytest
-from outcomes import play, seen
-from sdk_calls import CALLS, CHAT, CLAUDE, client_of, drive, opened, value
+from either import drive, opened, value
+from outcomes import seen
+from sdk_calls import CALLS, CHAT, CLAUDE, client_of
 
 import otel_llm
 from otel_llm.testing import Reply
@@ -54,16 +60,17 @@ def test_a_chunk_is_seen_before_the_next_is_sent(sdk, asynchronous, server, tele
     assert (seen_early, telemetry.record()["otel_llm.status"]) == ((2, True, True), "success")
 
 
-def test_sdks_are_themselves_again_afterwards(server, telemetry):
+@pytest.mark.usefixtures("telemetry")
+def test_libraries_are_themselves_again_afterwards():
     """
     What is uninstrumented is what the libraries shipped.
     """
     otel_llm.uninstrument()
-    import httpx
-    import httpx2
-    import openai
-
-    methods = [
-        kind.send for module in (httpx, httpx2) for kind in (module.Client, module.AsyncClient)
-    ] + [openai._base_client.SyncAPIClient.request, openai._base_client.AsyncAPIClient.request]
-    assert not any(hasattr(method, "__otel_llm__") or hasattr(method, "__wrapped__") for method in methods)
+    clients = [kind for module in (httpx, httpx2) for kind in (module.Client, module.AsyncClient)]
+    sdks = [
+        kind
+        for sdk in (openai, anthropic, groq)
+        for kind in (sdk._base_client.SyncAPIClient, sdk._base_client.AsyncAPIClient)
+    ]
+    methods = [client.send for client in clients] + [sdk.request for sdk in sdks]
+    assert not any(hasattr(method, "__wrapped__") for method in methods)
