@@ -25,6 +25,12 @@ def application(tmp_path, server):
     running.close()
 
 
+@pytest.fixture(scope="module")
+def python():
+    """An interpreter that has otel-llm without extras, and so no opentelemetry-distro."""
+    return environment("without-distro", "openai>=3", source=True)
+
+
 class Collector:
     """
     Takes logs by OTLP over HTTP, and knows their event names.
@@ -411,10 +417,6 @@ class TestWithoutDistribution:
     """Without opentelemetry-distro nobody sets OpenTelemetry up; then we do."""
 
     NOTHING = dict.fromkeys(["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"])
-
-    @pytest.fixture(scope="class")
-    def python(self):
-        return environment("without-distro", "openai>=3", source=True)
 
     @pytest.mark.parametrize("settings", [{"OTEL_LLM_SINKS": "sqlite"}, {"OTEL_LOGS_EXPORTER": "llm_sqlite"}])
     def test_a_call_is_one_row(self, settings, python, application):
