@@ -5,13 +5,11 @@ Switched on from outside: the application is never told, and its calls are in th
 import json
 import signal
 import stat
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from collector import Collector
 from environments import environment
 from launch import ANSWER, CHAT, ROW, Application
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 WAITS = CHAT + "print('called', flush=True)\ninput()\n"
 KEPT = {"OTEL_LLM_SINKS": "sqlite", "OTEL_LLM_FLUSH_INTERVAL_MS": "60000"}
@@ -27,52 +25,10 @@ def application(tmp_path, server):
 
 @pytest.fixture(scope="module")
 def python():
-    """An interpreter that has otel-llm without extras, and so no opentelemetry-distro."""
+    """
+    Give an interpreter that has otel-llm without extras, and so no opentelemetry-distro.
+    """
     return environment("without-distro", "openai>=3", source=True)
-
-
-class Collector:
-    """
-    Takes logs by OTLP over HTTP, and knows their event names.
-    """
-
-    def __init__(self):
-        self.names = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                request = ExportLogsServiceRequest.FromString(body)
-                scopes = [scope for resource in request.resource_logs for scope in resource.scope_logs]
-                collector.names += [record.event_name for scope in scopes for record in scope.log_records]
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *args):
-                """
-                Say nothing.
-                """
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    @property
-    def variables(self):
-        return {
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self._server.server_port}",
-        }
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def declared(application, processors):
@@ -133,7 +89,7 @@ class TestSinks:
         """
         with Collector() as collector:
             application.run(CHAT, OTEL_LOGS_EXPORTER="otlp,llm_sqlite", **collector.variables)
-            assert collector.names == ["gen_ai.client.inference.operation.details"]
+            assert collector.logs == ["gen_ai.client.inference.operation.details"]
         assert application.rows() == [ROW]
 
     @pytest.mark.slow
