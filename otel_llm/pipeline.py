@@ -86,7 +86,7 @@ class Pipeline:
         self._metrics = Metrics(meter, names=settings.metric_names, labels=settings.metric_labels)
         self._logger = _logs.get_logger(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._processed: Any = None
-        self._limited = LogRecordLimits().max_log_record_attribute_length is not None
+        self._limits = LogRecordLimits()
         self.observer = Observer(
             Endpoints(plugins.dialects(), capture=settings.capture_hosts, ignore=settings.ignore_hosts),
             self,
@@ -261,7 +261,9 @@ class Pipeline:
         """
         Spare the SDK the cleaning of our attributes, unless the operator has set limits for them.
         """
-        return record if self._limited else CallRecord(record, self._processed.resource, _SDK_SCOPE)
+        if self._limits.max_log_record_attribute_length is not None:
+            return record
+        return CallRecord(record, self._processed.resource, _SDK_SCOPE, self._limits)
 
     @staticmethod
     def _exception(record: LogRecord, attributes: Attributes) -> LogRecord:
