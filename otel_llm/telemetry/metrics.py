@@ -1,13 +1,19 @@
 """
 A few metrics per call, under the released names of the conventions or the next ones.
 
-Every histogram is recorded once per call, never per chunk: time per output chunk is the call's mean.
+Every histogram is recorded once per call, never per chunk: time per output chunk is the call's mean. What the SDK does
+with a measurement costs more than all the rest of a call together, so calls wait until metrics are collected, off the
+threads that make calls. When many wait, each new call records the oldest.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
-from opentelemetry.metrics import Counter, Histogram, Meter
+from msgspec.structs import replace
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from otel_llm.call import Call
 from otel_llm.pricing.cost import Cost
@@ -25,6 +31,9 @@ MetricNames = Literal["released", "next"]
 
 _INFERENCE = frozenset({"chat", "text_completion", "generate_content"})
 
+MAX_WAITING: Final = 1024
+"""Calls that may wait until metrics are collected."""
+
 
 class Metrics:
     """
@@ -35,10 +44,20 @@ class Metrics:
         self._labels = frozenset(labels)
         self._set = _Released(meter) if names == "released" else _Next(meter)
         self._cost = meter.create_counter("otel_llm.cost", unit="{USD}", description="Money spent on provider calls.")
+        # It never has a value: that somebody asks for one tells us that metrics are being collected.
+        meter.create_observable_gauge("otel_llm.collection", callbacks=[_catch_up])
 
     def record(self, call: Call, cost: Cost) -> None:
         """
-        Record one finished call.
+        Count one finished call.
+        """
+        _waiting.append((self, _small(call), cost, otel_context.get_current()))
+        if len(_waiting) > MAX_WAITING:
+            _record_oldest()
+
+    def measure(self, call: Call, cost: Cost, context: Context) -> None:
+        """
+        Give one call to the instruments; `context` is that in which it ended, for exemplars.
         """
         attributes = started(call.operation, call.provider, call.request_model, None, None)
         if call.response_model is not None:
@@ -47,12 +66,38 @@ class Metrics:
             for name in self._labels & call.labels.keys():
                 attributes[f"otel_llm.label.{name}"] = call.labels[name]
         if cost.total:
-            self._cost.add(float(cost.total), attributes)  # type: ignore[arg-type]
+            self._cost.add(float(cost.total), attributes, context)  # type: ignore[arg-type]
         if call.server_address is not None:
             attributes = {**attributes, SERVER_ADDRESS: call.server_address}
             if call.server_port is not None:
                 attributes[SERVER_PORT] = call.server_port
-        self._set.record(call, attributes)
+        self._set.record(call, attributes, context)
+
+
+_waiting: deque[tuple[Metrics, Call, Cost, Context]] = deque()
+"""Of all meters together: an SDK keeps the first callback of an instrument, whoever made it."""
+
+
+def _catch_up(_options: CallbackOptions) -> Iterable[Observation]:
+    """
+    Record what is waiting, now that metrics are being collected.
+    """
+    while _record_oldest():
+        pass
+    return ()
+
+
+def _record_oldest() -> bool:
+    try:
+        metrics, call, cost, context = _waiting.popleft()
+    except IndexError:
+        return False
+    metrics.measure(call, cost, context)
+    return True
+
+
+def _small(call: Call) -> Call:
+    return call if call.content is None else replace(call, content=None)
 
 
 class _Released:
@@ -75,13 +120,13 @@ class _Released:
             explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
         )
 
-    def record(self, call: Call, attributes: Attributes) -> None:
-        _record_durations(call, attributes, self._duration, self._first, self._chunk)
+    def record(self, call: Call, attributes: Attributes, context: Context) -> None:
+        _record_durations(call, attributes, context, self._duration, self._first, self._chunk)
         if not call.billable:
             return
         for kind, count in (("input", call.usage.input_tokens), ("output", call.usage.output_tokens)):
             if count is not None:
-                self._tokens.record(count, {**attributes, "gen_ai.token.type": kind})  # type: ignore[dict-item]
+                self._tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)  # type: ignore[dict-item]
 
 
 class _Next:
@@ -109,20 +154,20 @@ class _Next:
             for field in ("input_tokens", "output_tokens")
         }
 
-    def record(self, call: Call, attributes: Attributes) -> None:
+    def record(self, call: Call, attributes: Attributes, context: Context) -> None:
         inference = call.operation in _INFERENCE
         duration = self._inference if inference else self._operation
-        _record_durations(call, attributes, duration, self._first, self._chunk)
+        _record_durations(call, attributes, context, duration, self._first, self._chunk)
         if inference and call.billable:
-            self._record_tokens(call, attributes)
+            self._record_tokens(call, attributes, context)
 
-    def _record_tokens(self, call: Call, attributes: Attributes) -> None:
+    def _record_tokens(self, call: Call, attributes: Attributes, context: Context) -> None:
         for field, counter in self._counters.items():
             for modality, count in _by_modality(call, field):
-                counter.add(count, {**attributes, "gen_ai.token.modality": modality})  # type: ignore[dict-item]
+                counter.add(count, {**attributes, "gen_ai.token.modality": modality}, context)  # type: ignore[dict-item]
         failed = {**attributes, ERROR_TYPE: call.failure.type} if call.failure else attributes
         for field, histogram in self._histograms.items():
-            histogram.record(getattr(call.usage, field) or 0, failed)  # type: ignore[arg-type]
+            histogram.record(getattr(call.usage, field) or 0, failed, context)  # type: ignore[arg-type]
 
 
 _COUNTERS = {
@@ -153,14 +198,14 @@ def _by_modality(call: Call, field: str) -> list[tuple[str, int]]:
 
 
 def _record_durations(
-    call: Call, attributes: Attributes, duration: Histogram, first: Histogram, chunk: Histogram
+    call: Call, attributes: Attributes, context: Context, duration: Histogram, first: Histogram, chunk: Histogram
 ) -> None:
     failed = {**attributes, ERROR_TYPE: call.failure.type} if call.failure else attributes
-    duration.record(call.duration_ns / 1e9, failed)  # type: ignore[arg-type]
+    duration.record(call.duration_ns / 1e9, failed, context)  # type: ignore[arg-type]
     if call.first_chunk_ns is not None:
-        first.record(call.first_chunk_ns / 1e9, attributes)  # type: ignore[arg-type]
+        first.record(call.first_chunk_ns / 1e9, attributes, context)  # type: ignore[arg-type]
     if call.chunk_interval_ns is not None:
-        chunk.record(call.chunk_interval_ns / 1e9, attributes)  # type: ignore[arg-type]
+        chunk.record(call.chunk_interval_ns / 1e9, attributes, context)  # type: ignore[arg-type]
 
 
 def _seconds(meter: Meter, name: str, description: str) -> Histogram:
