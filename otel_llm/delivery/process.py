@@ -2,7 +2,8 @@
 The life of the process, in one place: what happens in a forked child, and at the end.
 
 The exit has two hooks. The first runs when the main thread is done, while threads can still be started and names still
-be resolved, also in the children of `multiprocessing`; the second after all other threads, as `atexit` does.
+be resolved, also in the children of `multiprocessing`; the second after all other threads, as `atexit` does, and after
+the OpenTelemetry providers that were made later than this module was imported: their last words still arrive.
 """
 
 import atexit
@@ -11,10 +12,12 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import MethodType
 
 _in_child: list[weakref.WeakMethod[Callable[[], None]]] = []
+_at_end: list[weakref.WeakMethod[Callable[[], None]]] = []
 
 
 def on_fork(method: Callable[[], None]) -> None:
@@ -33,7 +36,8 @@ def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:
     if register is not None:
         with contextlib.suppress(RuntimeError):  # the process is ending already
             register(_weakly(flush))
-    atexit.register(_weakly(finish))
+    _at_end[:] = [reference for reference in _at_end if reference() is not None]
+    _at_end.append(weakref.WeakMethod(finish))
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
@@ -49,12 +53,13 @@ def _weakly(method: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def _after_fork() -> None:
-    for reference in tuple(_in_child):
+def _call_all(methods: Sequence[weakref.WeakMethod[Callable[[], None]]]) -> None:
+    for reference in tuple(methods):
         method = reference()
         if method is not None:
             method()
 
 
+atexit.register(_call_all, _at_end)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=partial(_call_all, _in_child))

@@ -1,7 +1,7 @@
 """Settings to delivery: which sinks a process has, and where their records wait."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
@@ -42,7 +42,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
     """
     return DeliverySettings(
         journal_dir=settings.journal_dir,
-        service_name=str(Resource.create().attributes.get("service.name", "unknown_service")),
+        service_name=service_name(),
         durability=settings.durability,
         journal_max_bytes=settings.journal_max_bytes,
         journal_max_age=settings.journal_max_age,
@@ -54,6 +54,14 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         flush_interval_ms=settings.flush_interval_ms,
         async_workers=settings.async_workers,
     )
+
+
+@cache
+def service_name() -> str:
+    """
+    Give the service's name as OpenTelemetry knows it; to ask for the first time when the process ends is too late.
+    """
+    return str(Resource.create().attributes.get("service.name", "unknown_service"))
 
 
 def sink_specs(sinks: Iterable[SinkSettings]) -> tuple[SinkSpec, ...]:

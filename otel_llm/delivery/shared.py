@@ -37,6 +37,7 @@ def register(sink: str, options: Mapping[str, object]) -> None:
     """
     Note that OpenTelemetry's configuration names a sink; two with different options are two sinks.
     """
+    setup.service_name()
     with _lock:
         name = _name(sink, options)
         if name in _exporters:

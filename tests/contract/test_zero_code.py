@@ -8,7 +8,7 @@ import stat
 
 import pytest
 from collector import Collector
-from environments import environment
+from installations import environment
 from launch import ANSWER, CHAT, ROW, Application
 
 WAITS = CHAT + "print('called', flush=True)\ninput()\n"
