@@ -1,5 +1,5 @@
 """
-Virtual environments for tests, made once and kept outside the tree.
+Virtual environments and programs that full-tier tests need, made once and kept in the user's cache folder.
 """
 
 import hashlib
@@ -9,73 +9,58 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-llm-tests"
 
 
-def environment(name, *requirements, source=False, python=sys.executable):
+def environment(name, *packages):
     """
-    Give the interpreter of a virtual environment with these packages; `source` adds this tree, editable, no extras.
+    Give the interpreter of a virtual environment with otel-llm as it is here, OpenTelemetry's distro, and `packages`.
     """
-    wanted = [*requirements, *(["-e", str(ROOT)] if source else [])]
-    folder = _cache() / f"{name}-{_digest(python, *wanted)}"
-    interpreter = folder / "bin" / "python"
-    if not (folder / "complete").exists():
+    wanted = ("-e", str(PROJECT), "opentelemetry-distro", *packages)
+    folder = CACHE / f"{name}-{_digest(sys.version, PROJECT.joinpath('pyproject.toml').read_text(), *wanted)}"
+    return _made(folder, lambda: _install(folder, wanted)) / "bin" / "python"
+
+
+def node_program(package, version, program):
+    """
+    Give the path of a program from an npm package.
+    """
+    folder = CACHE / f"{package.replace('/', '-')}-{version}"
+    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), f"{package}@{version}"]
+    return _made(folder, lambda: _run(command)) / "node_modules" / ".bin" / program
+
+
+def _made(folder, make):
+    """
+    Make the folder unless it is there whole; where that cannot be, offline say, the test is skipped.
+    """
+    done = folder / ".complete"
+    if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _make(folder, python)
-        install(interpreter, *wanted)
-        (folder / "complete").touch()
-    return str(interpreter)
+        try:
+            make()
+        except (OSError, subprocess.SubprocessError) as error:
+            pytest.skip(f"cannot be installed: {folder.name}: {error}")
+        done.touch()
+    return folder
 
 
-def install(python, *requirements):
-    """
-    Install packages into an environment, by uv where there is one.
-    """
-    tool = [_UV, "pip", "install", "-q", "--python", str(python)] if _UV else [str(python), *_PIP, "install", "-q"]
-    _run(*tool, *requirements)
-
-
-def interpreters():
-    """
-    Give the Pythons of this machine that otel-llm supports, besides the one that runs the tests, by version.
-    """
-    running = "{}.{}".format(*sys.version_info)
-    found = {version: _interpreter(version) for version in ("3.11", "3.12", "3.13") if version != running}
-    return {version: python for version, python in found.items() if python}
-
-
-_UV = shutil.which("uv")
-_PIP = ("-m", "pip", "--disable-pip-version-check")
-
-
-def _cache():
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-llm-tests"
-
-
-def _digest(python, *wanted):
-    text = "\0".join([str(python), sys.version, (ROOT / "pyproject.toml").read_text(), *wanted])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _make(folder, python):
-    if _UV:
-        _run(_UV, "venv", "-q", "--python", python, str(folder))
+def _install(folder, packages):
+    uv = shutil.which("uv")
+    if uv:
+        _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
+        _run([uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *packages])
     else:
-        _run(python, "-m", "venv", str(folder))
+        _run([sys.executable, "-m", "venv", str(folder)])
+        _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages])
 
 
-def _interpreter(version):
-    candidates = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
-    return next((str(python) for python in candidates if python and _is(python, version)), None)
+def _run(command):
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
 
 
-def _is(python, version):
-    code = "import sys, venv; print('{}.{}'.format(*sys.version_info))"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    return done.stdout.strip() == version
-
-
-def _run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+def _digest(*parts):
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

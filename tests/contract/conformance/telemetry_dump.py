@@ -4,6 +4,7 @@ OpenTelemetry exporters that append what they are given to `$TELEMETRY_DUMP/{spa
 They stand under the SDK's own entry points, so a program needs to know nothing of them.
 """
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -33,6 +34,8 @@ def _write(kind, row):
 
 
 def _plain(value):
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     return dict(value) if hasattr(value, "items") else str(value)
 
 
