@@ -2,6 +2,7 @@
 # make demo LIVE=1     the same against the real ones, with OPENAI_API_KEY or ANTHROPIC_API_KEY set
 # make test            what runs in seconds; make test FULL=1 runs everything
 # make lint types      ruff and the import contracts; mypy
+# make bench           what we cost, beside others; make bench QUICK=1 for a first look
 # make clean           removes what tools leave behind, but not the virtual environment
 
 VENV ?= .venv
@@ -18,7 +19,7 @@ MAKE_VENV := $(PYTHON) -m venv $(VENV)
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 endif
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types bench clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo/run.py $(if $(LIVE),--live)
@@ -33,6 +34,11 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/startup.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/sinks.py $(if $(QUICK),--quick)
+	$(BIN)/python benchmarks/overhead.py $(if $(QUICK),--quick)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

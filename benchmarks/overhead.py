@@ -1,0 +1,265 @@
+"""
+What instrumentation costs a call: otel-llm beside its peers.
+
+    python benchmarks/overhead.py [--quick] [--peers …] [--scenarios …] [--rounds N] [--out FILE]
+
+Each peer lives in a process of its own, with its own environment. All of them first make the calls bare, then
+instrumented, a block of calls each in random order. A peer's overhead is the difference between the two in the same
+process, minus the drift of the process that stays bare.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import environments
+from peers import PEERS
+from table import machine, number, render
+
+HERE = Path(__file__).parent
+CALLS = {
+    "chat": 150,
+    "async chat": 100,
+    "stream of 50": 24,
+    "stream of 500": 4,
+    "anthropic": 120,
+    "anthropic stream of 50": 20,
+    "anthropic stream of 500": 4,
+    "not an LLM call": 1500,
+}
+"""Calls of one round."""
+
+DEFAULT_PEERS = (
+    "none",
+    "floor",
+    "genai",
+    "genai+content",
+    "langfuse",
+    "otel-llm",
+    "otel-llm+journal",
+    "otel-llm+content",
+)
+UNSAMPLED_PEERS = ("none", "floor", "genai", "otel-llm", "otel-llm+journal")
+_SLOPES = {
+    "per chunk": ("stream of 50", "stream of 500"),
+    "anthropic per chunk": ("anthropic stream of 50", "anthropic stream of 500"),
+}
+_KINDS = ("inline", "total")
+"""On the caller's thread; on all threads, until everything is exported and acknowledged."""
+
+Figures = dict[str, dict[str, dict[str, float]]]
+"""Scenario to peer to kind to calibrated microseconds."""
+
+
+class Process:
+    """
+    The process of one peer.
+    """
+
+    def __init__(self, name: str, variables: dict[str, str]) -> None:
+        self.name = name
+        self.peer = PEERS[name]
+        python = environments.binary(self.peer.environment)
+        environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", **variables}
+        self._process = subprocess.Popen(
+            [python, str(HERE / "worker.py"), name],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self.versions: dict[str, str] = self._answer()["versions"]
+
+    def knows(self, scenario: str) -> bool:
+        """
+        Whether the peer sees this kind of call.
+        """
+        return self.peer.only is None or scenario in self.peer.only
+
+    def switch_on(self) -> None:
+        """
+        Install the peer.
+        """
+        self._ask({"switch_on": True})
+
+    def measure(self, scenario: str, calls: int) -> dict[str, float]:
+        """
+        Make so many calls; give CPU microseconds per call.
+        """
+        return self._ask({"scenario": scenario, "calls": calls})
+
+    def end(self) -> None:
+        """
+        Let the process go.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended early, see above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@dataclass
+class Session:
+    """
+    Peers side by side.
+    """
+
+    peers: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    rounds: int
+    variables: dict[str, str] = field(default_factory=dict)
+    dice: Random = field(default_factory=lambda: Random(1))
+
+    def overheads(self) -> tuple[Figures, dict[str, dict[str, str]]]:
+        """
+        Give what each peer adds to each kind of call, and the versions that were measured.
+        """
+        processes = [Process(name, self.variables) for name in self.peers]
+        try:
+            bare = self._phase(processes, "bare")
+            for process in processes:
+                process.switch_on()
+            instrumented = self._phase(processes, "instrumented")
+        finally:
+            for process in processes:
+                process.end()
+        figures = {scenario: _added(bare[scenario], instrumented[scenario]) for scenario in self.scenarios}
+        return figures, {process.name: process.versions for process in processes}
+
+    def _phase(self, processes: list[Process], name: str) -> Figures:
+        figures = {}
+        for scenario in self.scenarios:
+            print(f"{name}: {scenario} ...", file=sys.stderr)
+            figures[scenario] = self._measured([one for one in processes if one.knows(scenario)], scenario)
+        return figures
+
+    def _measured(self, processes: list[Process], scenario: str) -> dict[str, dict[str, float]]:
+        calls = CALLS[scenario]
+        for process in processes:
+            process.measure(scenario, calls)
+        rounds: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+        for _ in range(self.rounds):
+            for process in self.dice.sample(processes, len(processes)):
+                rounds[process.name].append(process.measure(scenario, calls))
+        return {name: _median(measured) for name, measured in rounds.items()}
+
+
+def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {kind: statistics.median(each[kind] for each in rounds) for kind in _KINDS}
+
+
+def _added(bare: dict[str, dict[str, float]], instrumented: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """
+    Take from each peer's difference the drift of the process that stayed bare.
+    """
+    differences = {
+        name: {kind: instrumented[name][kind] - bare[name][kind] for kind in _KINDS} for name in instrumented
+    }
+    drift = differences["none"]
+    added = {
+        name: {kind: value - drift[kind] for kind, value in each.items()}
+        for name, each in differences.items()
+        if name != "none"
+    }
+    return {"none": bare["none"], **added}
+
+
+def _with_slopes(figures: Figures) -> Figures:
+    """
+    Add what one more chunk costs: the difference between a long and a short stream.
+    """
+    slopes = {
+        name: {peer: _slope(figures[short][peer], figures[long][peer]) for peer in figures[long]}
+        for name, (short, long) in _SLOPES.items()
+        if short in figures and long in figures
+    }
+    return figures | slopes
+
+
+def _slope(short: dict[str, float], long: dict[str, float]) -> dict[str, float]:
+    return {kind: (long[kind] - short[kind]) / 450 for kind in _KINDS}
+
+
+def _tables(figures: Figures, peers: tuple[str, ...]) -> str:
+    return "\n\n".join(_table(scenario, each, peers) for scenario, each in figures.items())
+
+
+def _table(scenario: str, figures: dict[str, dict[str, float]], peers: tuple[str, ...]) -> str:
+    digits = 2 if "chunk" in scenario or "not" in scenario else 1
+    head = (scenario, "µs inline", "µs total", "/ floor", "/ genai", "total / genai")
+    rows = []
+    for peer in peers:
+        if peer not in figures:
+            continue
+        mine = figures[peer]
+        name = "(the bare call)" if peer == "none" else peer
+        ratios = ["-"] * 3 if peer == "none" else [_ratio(figures, peer, *base) for base in _BASES]
+        rows.append([name, *(number(mine[kind], digits) for kind in _KINDS), *ratios])
+    return render(head, rows)
+
+
+_NOISE = 0.05
+"""Microseconds below which there is nothing to divide by."""
+
+_BASES = (("floor", "inline"), ("genai", "inline"), ("genai", "total"))
+
+
+def _ratio(figures: dict[str, dict[str, float]], peer: str, other: str, kind: str) -> str:
+    base = figures.get(f"{other}+content" if peer.endswith("+content") and other == "genai" else other)
+    return number(figures[peer][kind] / base[kind], 2) if base and base[kind] > _NOISE else "-"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What instrumentation costs a call.")
+    parser.add_argument("--quick", action="store_true", help="few rounds of a chat and a stream")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT_PEERS)
+    parser.add_argument("--scenarios", nargs="+", choices=CALLS, default=tuple(CALLS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--no-unsampled", action="store_true", help="leave out the unsampled chat call")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """
+    Measure and print.
+    """
+    asked = _arguments()
+    peers = tuple(dict.fromkeys(("none", *asked.peers)))
+    scenarios, rounds = tuple(asked.scenarios), asked.rounds
+    if asked.quick:
+        scenarios, rounds = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 4
+    figures, versions = Session(peers, scenarios, rounds).overheads()
+    if not asked.no_unsampled:
+        chosen = tuple(peer for peer in peers if peer in UNSAMPLED_PEERS)
+        unsampled, _ = Session(chosen, ("chat",), rounds, {"OTEL_TRACES_SAMPLER": "always_off"}).overheads()
+        figures["chat, unsampled"] = unsampled["chat"]
+    figures = _with_slopes(figures)
+    print(f"{machine()}; {rounds} rounds\n\n{_tables(figures, peers)}")
+    if asked.out:
+        asked.out.write_text(json.dumps({"machine": machine(), "versions": versions, "figures": figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""
+What delivery costs per record: into the journal, and on to a sink until that has acknowledged it.
+
+    python benchmarks/sinks.py [--quick]
+
+Beside it, what the same costs without us: rows that lie ready, written by the client alone, and OpenTelemetry's own
+batch processor with its OTLP exporter.
+"""
+
+import argparse
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import null_sink
+from calibration import timed
+from opentelemetry import _logs
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from peers import Peer
+from scenarios import chat
+from table import machine, number, render
+
+import otel_llm
+from otel_llm.delivery import setup
+from otel_llm.delivery.delivery import Delivery
+from otel_llm.formats import find
+from otel_llm.settings import load
+from otel_llm.telemetry.event import Event, new_event_id
+from otel_llm.telemetry.log_record import event_of
+from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
+
+BATCH = 500
+NARROW = 14
+"""Columns of the plainest table that would do."""
+
+Records = list[Event]
+
+
+class Figure(NamedTuple):
+    """
+    The medians of some rounds, per record.
+    """
+
+    inline: float
+    """CPU microseconds on the thread that has the record."""
+    total: float
+    """CPU microseconds on all threads."""
+    per_second: float
+
+
+class Sample:
+    """
+    A real call's record, as the SDK holds it and as we do.
+    """
+
+    def __init__(self) -> None:
+        keeper = _Keeper()
+        provider = LoggerProvider()
+        provider.add_log_record_processor(keeper)
+        _logs.set_logger_provider(provider)
+        otel_llm.configure()
+        chat(Peer().clients())(1)
+        otel_llm.shutdown()
+        self.record = keeper.records[0]
+        self._event = event_of(self.record)
+
+    def events(self, count: int) -> Records:
+        """
+        Give so many different events.
+        """
+        return [self._with_id(new_event_id()) for _ in range(count)]
+
+    def _with_id(self, event_id: str) -> Event:
+        attributes = {**self._event.attributes, "otel_llm.event.id": event_id}
+        return self._event.with_attributes(attributes)
+
+
+class _Keeper(LogRecordProcessor):
+    def __init__(self) -> None:
+        self.records: list[ReadWriteLogRecord] = []
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self.records.append(log_record)
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        return True
+
+
+class Bench:
+    """
+    So many rounds of so many records.
+    """
+
+    def __init__(self, folder: Path, *, records: int, rounds: int) -> None:
+        self._folder = folder
+        self._count = records
+        self._rounds = rounds
+        self._sample = Sample()
+
+    def journal(self, durability: str) -> Figure:
+        """
+        Keep records, with a courier that is not due yet.
+        """
+        count = self._count if durability != "always" else 200
+        patient = {"batch_size": 1_000_000, "flush_interval_ms": 3_600_000, "buffer_size": 1_000_000}
+        with self._delivery({"null": {}}, durability=durability, **patient) as delivery:
+            return self._measured(lambda events: _append(delivery, events), count)
+
+    def sink(self, name: str, options: dict[str, Any]) -> Figure:
+        """
+        Bring records through the journal to a sink, until it has acknowledged the last.
+        """
+        with self._delivery({name: options}, batch_size=BATCH, flush_interval_ms=100) as delivery:
+
+            def deliver(events: Records) -> None:
+                _append(delivery, events)
+                if not delivery.flush(60):
+                    raise SystemExit(f"{name} does not take the records: {delivery.stats()}")
+
+            return self._measured(deliver)
+
+    def bare_sqlite(self, *, columns: int | None = None) -> Figure:
+        """
+        Write rows that lie ready, a transaction for each batch: into our table, or into a plain one.
+        """
+        connection = sqlite3.connect(self._folder / f"bare{columns or ''}.db", isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        schema, insert = (SQLITE_SCHEMA, SQLITE_INSERT) if columns is None else _plain_table(columns)
+        for statement in schema:
+            connection.execute(statement)
+
+        def write(rows: list[tuple[object, ...]]) -> None:
+            for batch in _batches(rows):
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(insert, batch)
+                connection.execute("COMMIT")
+
+        return self._measured(write, made=lambda events: [_row(event)[:columns] for event in events])
+
+    def bare_file(self) -> Figure:
+        """
+        Append lines that lie ready, in batches.
+        """
+        encode = find("usage").encode
+        path = self._folder / "bare.jsonl"
+
+        def write(lines: list[bytes]) -> None:
+            for batch in _batches(lines):
+                with path.open("ab") as file:
+                    file.write(b"\n".join([*batch, b""]))
+
+        return self._measured(write, made=lambda events: [encode(event) for event in events])
+
+    def otlp(self) -> Figure:
+        """
+        Send records with the SDK's batch processor and OTLP over HTTP.
+        """
+        with _receiver() as port:
+            exporter = OTLPLogExporter(endpoint=f"http://127.0.0.1:{port}/v1/logs")
+            processor = BatchLogRecordProcessor(
+                exporter, max_queue_size=2 * self._count, max_export_batch_size=BATCH, schedule_delay_millis=100
+            )
+
+            def send(events: Records) -> None:
+                for _ in events:
+                    processor.on_emit(self._sample.record)
+                processor.force_flush()
+
+            figure = self._measured(send)
+            processor.shutdown()
+        return figure
+
+    @contextmanager
+    def _delivery(self, sinks: dict[str, dict[str, Any]], **settings: Any) -> Iterator[Delivery]:
+        folder = tempfile.mkdtemp(dir=self._folder)
+        delivery = setup.delivery(load({"sinks": sinks, "journal_dir": folder, **settings}))
+        if delivery is None:
+            raise SystemExit(f"the sinks {sorted(sinks)} are not to be had")
+        try:
+            yield delivery
+        finally:
+            delivery.shutdown(0)
+
+    def _measured(
+        self,
+        run: Callable[[Any], None],
+        count: int | None = None,
+        made: Callable[[Records], Any] = lambda events: events,
+    ) -> Figure:
+        count = count or self._count
+        run(made(self._sample.events(BATCH)))
+        rounds = [_timed(run, made(self._sample.events(count)), count) for _ in range(self._rounds)]
+        return Figure(*(statistics.median(column) for column in zip(*rounds, strict=True)))
+
+
+def _timed(run: Callable[[Any], None], records: Any, count: int) -> Figure:
+    started = time.perf_counter()
+    timing = timed(lambda _: run(records), count)
+    return Figure(timing.inline, timing.total, count / (time.perf_counter() - started))
+
+
+def _batches(items: list[Any]) -> Iterator[list[Any]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _append(delivery: Delivery, events: Records) -> None:
+    for event in events:
+        delivery.append(event)
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    return (*row(event), find("otel").encode(event).decode())
+
+
+def _plain_table(columns: int) -> tuple[list[str], str]:
+    names = ", ".join(f"c{number}" for number in range(columns))
+    return [f"CREATE TABLE calls ({names})"], f"INSERT INTO calls VALUES ({', '.join('?' * columns)})"
+
+
+@contextmanager
+def _receiver() -> Iterator[int]:
+    script = str(Path(__file__).parent / "receiver.py")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def _journal_table(bench: Bench) -> str:
+    rows = []
+    for durability in ("memory", "process", "power", "always"):
+        figure = bench.journal(durability)
+        rows.append([durability, number(figure.inline), number(1e6 / figure.per_second)])
+    return render(("journal, durability", "CPU µs", "wall µs"), rows)
+
+
+def _sink_table(bench: Bench, folder: Path) -> str:
+    figures = {
+        "sqlite": bench.sink("sqlite", {"path": str(folder / "calls.db")}),
+        "jsonl": bench.sink("jsonl", {"path": str(folder / "stores")}),
+        "stdout to /dev/null": _silently(lambda: bench.sink("stdout", {})),
+        "a sink that does nothing": bench.sink("null", {}),
+        "bare executemany, our table": bench.bare_sqlite(),
+        "bare executemany, 14 plain columns": bench.bare_sqlite(columns=NARROW),
+        "bare append of JSON lines": bench.bare_file(),
+        "SDK batch processor + OTLP/HTTP": bench.otlp(),
+    }
+    rows = [
+        [name, number(figure.inline), number(figure.total), f"{figure.per_second:,.0f}"]
+        for name, figure in figures.items()
+    ]
+    return render(("per record", "inline µs", "total µs", "records/s"), rows)
+
+
+def _silently(run: Callable[[], Figure]) -> Figure:
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        return run()
+
+
+def main() -> None:
+    """
+    Measure and print.
+    """
+    parser = argparse.ArgumentParser(description="What delivery costs per record.")
+    parser.add_argument("--quick", action="store_true", help="few records, few rounds")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory(prefix="otel-llm-benchmark-") as name:
+        folder = Path(name)
+        null_sink.offer(folder)
+        bench = Bench(folder, records=1000 if quick else 5000, rounds=3 if quick else 7)
+        print(f"{machine()}\n\n{_journal_table(bench)}\n\n{_sink_table(bench, folder)}")
+    sys.stdout.flush()
+    os._exit(0)  # nothing is to be delivered any more
+
+
+if __name__ == "__main__":
+    main()
