@@ -6,7 +6,9 @@ sinks, over the SDK's real providers with in-memory exporters; OpenTelemetry's g
 the providers live as long as the run and are emptied for every test.
 """
 
+import functools
 import os
+import ssl
 import time
 
 import pytest
@@ -105,6 +107,14 @@ class Telemetry:
 def _providers():
     """First of all, before anything else of this process could set OpenTelemetry's globals."""
     return Telemetry()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_ssl_context():
+    """Load the certificates once: that is most of what a client costs, and nobody here speaks TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="session")

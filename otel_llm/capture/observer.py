@@ -106,7 +106,8 @@ class Sending:
         Make the call's span current and mark the operation as sending; `detach` undoes it.
         """
         self.operation.sending = True
-        self._tokens = _current.set(self.operation), self._observer.recorder.attach(self.operation)
+        span = self._observer.recorder.attach(self.operation)
+        self._tokens = _current.set(self.operation), span
 
     @harmless
     def detach(self) -> None:
@@ -117,8 +118,8 @@ class Sending:
         if self._tokens is not None:
             current, span = self._tokens
             self._tokens = None
-            self._observer.recorder.detach(span)
             _current.reset(current)
+            self._observer.recorder.detach(span)
 
     @property
     def changes(self) -> bool:
@@ -170,8 +171,8 @@ class Sending:
         """
         self.exchange.answer(status, headers)
         self.exchange.open()
-        self._observer.recorder.attempted(self.operation, self.exchange)
         self._observer.reaper.watch(self)
+        self._observer.recorder.attempted(self.operation, self.exchange)
 
     def feed(self, chunk: bytes) -> bytes:
         """
@@ -349,9 +350,11 @@ class Observer:
         """
         operation.attempts.append(exchange.attempt(type(error).__name__ if error else None))
         operation.error = error
-        self.recorder.attempted(operation, exchange)
-        if exchange.ok or not operation.running:
-            self.finish(operation, error)
+        try:
+            self.recorder.attempted(operation, exchange)
+        finally:
+            if exchange.ok or not operation.running:
+                self.finish(operation, error)
 
     @harmless
     def returned(self, operation: Operation) -> None:

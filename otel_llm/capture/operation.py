@@ -161,10 +161,10 @@ def _digest(key: bytes) -> str:
 
 
 def _status(exchange: Exchange, response: Response, error: BaseException | None) -> Status:
-    if exchange.status == TOO_MANY_REQUESTS:
-        return "rate_limited"
     if error is not None and _is_cancel(error):
         return "cancelled"
+    if exchange.status == TOO_MANY_REQUESTS:
+        return "rate_limited"
     if error is not None and _is_timeout(error):
         return "timeout"
     if exchange.end == "closed" and not response.error_type and _answers(exchange):
