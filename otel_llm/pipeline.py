@@ -38,10 +38,10 @@ from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.content import as_json, content_attributes
 from otel_llm.telemetry.event import EVENT_NAME, Event, Scope, new_event_id
 from otel_llm.telemetry.log_record import CallRecord, EventProcessor, resource_of
-from otel_llm.telemetry.metrics import Metrics
+from otel_llm.telemetry.metrics import Metrics, catch_up
 from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
 from otel_llm.telemetry.redaction import Redactor
-from otel_llm.telemetry.semconv import SCHEMA_URL
+from otel_llm.telemetry.semconv import EVENT_ID, SCHEMA_URL
 from otel_llm.telemetry.spans import SCOPE, CallSpan, close_span, note_attempt, open_span, silence_native_spans
 
 VERSION: Final = version("otel-llm")
@@ -163,14 +163,15 @@ class Pipeline:
         shared = described(call, cost)
         own = recorded(call, cost, event_id, self._redactor)
         content = content_attributes(call.content, self._redactor)
+        record = {**operation.trace.attributes, **shared, **own}
+        if content and self._content.on_event:
+            record.update(content)
+        # The record comes first: what may happen to span and metrics must not cost it.
+        self._emit(call, call_span, record)
         on_span = {**shared, **as_json(content)} if content and self._content.on_span else shared
         close_span(call_span, call, on_span, own.get("otel_llm.error.message"))  # type: ignore[arg-type]
         if call_span.metered:
             self._metrics.record(call, cost)
-        record = {**operation.trace.attributes, **shared, **own}
-        if content and self._content.on_event:
-            record.update(content)
-        self._emit(call, call_span, record)
 
     def join_logs(self) -> None:
         """
@@ -189,6 +190,7 @@ class Pipeline:
         Wait until every sink has what was recorded so far; False when the time (seconds) is up before.
         """
         self.observer.reaper.drain()
+        catch_up()
         return self.delivery.flush(timeout) if self.delivery is not None else True
 
     def shutdown(self, timeout: float) -> bool:
@@ -196,6 +198,7 @@ class Pipeline:
         Deliver what can be delivered in time (seconds), leave the rest in the journal, and stop.
         """
         self.observer.reaper.drain()
+        catch_up()
         atexit.unregister(self.end_open_calls)
         return shared.stop(timeout)
 
@@ -204,6 +207,7 @@ class Pipeline:
         Record the calls whose answers are still being read when the process ends.
         """
         self.observer.reaper.end_all()
+        catch_up()
 
     def stats(self) -> dict[str, SinkStats]:
         """
@@ -228,7 +232,12 @@ class Pipeline:
             attributes=attributes,  # type: ignore[arg-type]
             event_name=EVENT_NAME,
         )
-        self._logger.emit(self._plain(record))
+        try:
+            self._logger.emit(self._plain(record))
+        except Exception:
+            # Somebody else's processor stands before ours; its failure must not cost the record.
+            self._append(call_span, attributes, severity, timestamp)
+            raise
         if call.failure is not None and self.settings.exception_event:
             self._logger.emit(self._exception(record, attributes))
 
@@ -241,7 +250,7 @@ class Pipeline:
         context = call_span.span.get_span_context()
         shared.take(
             Event(
-                str(attributes["otel_llm.event.id"]),
+                str(attributes[EVENT_ID]),
                 EVENT_NAME,
                 timestamp,
                 timestamp,

@@ -3,9 +3,10 @@ A few metrics per call, under the released names of the conventions or the next 
 
 Every histogram is recorded once per call, never per chunk: time per output chunk is the call's mean. What the SDK does
 with a measurement costs more than all the rest of a call together, so calls wait until metrics are collected, off the
-threads that make calls. When many wait, each new call records the oldest.
+threads that make calls. Where nobody collects, or many wait, each new call records the two oldest.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
@@ -34,6 +35,9 @@ _INFERENCE = frozenset({"chat", "text_completion", "generate_content"})
 MAX_WAITING: Final = 1024
 """Calls that may wait until metrics are collected."""
 
+MAX_WAIT_NS: Final = 120_000_000_000
+"""How long a call may wait while others follow: two of the SDK's default intervals."""
+
 
 class Metrics:
     """
@@ -52,7 +56,8 @@ class Metrics:
         Count one finished call.
         """
         _waiting.append((self, _small(call), cost, otel_context.get_current()))
-        if len(_waiting) > MAX_WAITING:
+        if _overdue(call.started_ns):
+            _record_oldest()
             _record_oldest()
 
     def measure(self, call: Call, cost: Cost, context: Context) -> None:
@@ -78,13 +83,29 @@ _waiting: deque[tuple[Metrics, Call, Cost, Context]] = deque()
 """Of all meters together: an SDK keeps the first callback of an instrument, whoever made it."""
 
 
-def _catch_up(_options: CallbackOptions) -> Iterable[Observation]:
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_waiting.clear)  # what waits is the parent's to count
+
+
+def catch_up() -> None:
     """
-    Record what is waiting, now that metrics are being collected.
+    Record what is waiting now.
     """
     while _record_oldest():
         pass
+
+
+def _catch_up(_options: CallbackOptions) -> Iterable[Observation]:
+    catch_up()
     return ()
+
+
+def _overdue(now_ns: int) -> bool:
+    try:
+        oldest = _waiting[0][1]
+    except IndexError:  # collected by another thread meanwhile
+        return False
+    return len(_waiting) > MAX_WAITING or now_ns - oldest.started_ns > MAX_WAIT_NS
 
 
 def _record_oldest() -> bool:
