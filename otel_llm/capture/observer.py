@@ -283,6 +283,10 @@ class Reaper:
             self._dropped.get().ended("closed")
 
 
+_reaper = Reaper()
+"""One for all observers of a process, so that switching on and off leaves no thread behind each time."""
+
+
 class Observer:
     """
     Sees the requests of all client plugins and tells the recorder of the calls among them.
@@ -299,7 +303,7 @@ class Observer:
         propagate: Sequence[str] = (),
     ) -> None:
         self.recorder = recorder
-        self.reaper = Reaper()
+        self.reaper = _reaper
         self._match = endpoints.match
         self._surroundings = surroundings
         self._content = content
