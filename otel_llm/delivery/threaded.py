@@ -24,7 +24,12 @@ class ThreadedSink:
     def __init__(self, sink: BlockingSink) -> None:
         self._sink = sink
         self._jobs: native.SimpleQueue[_Job | None] = native.SimpleQueue()
-        native.start_thread(self._work, f"otel-llm-{type(sink).__name__}")
+        try:
+            native.start_thread(self._work, f"otel-llm-{type(sink).__name__}")
+        except (
+            RuntimeError
+        ):  # the process is ending, when Python 3.12 starts no more threads: one of the pool's is there
+            asyncio.get_running_loop().run_in_executor(None, self._work)
 
     async def open(self) -> None:
         await self._call(self._sink.open)
