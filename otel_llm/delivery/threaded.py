@@ -26,9 +26,7 @@ class ThreadedSink:
         self._jobs: native.SimpleQueue[_Job | None] = native.SimpleQueue()
         try:
             native.start_thread(self._work, f"otel-llm-{type(sink).__name__}")
-        except (
-            RuntimeError
-        ):  # the process is ending, when Python 3.12 starts no more threads: one of the pool's is there
+        except RuntimeError:  # at its end Python 3.12 starts no more threads; one of the pool's is there
             asyncio.get_running_loop().run_in_executor(None, self._work)
 
     async def open(self) -> None:
