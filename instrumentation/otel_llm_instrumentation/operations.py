@@ -6,7 +6,7 @@ application imports it, or at once where it has been. The Stainless SDKs share o
 """
 
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from msgspec import Struct
@@ -54,7 +54,7 @@ class Operations:
             if hasattr(method, _MARK):
                 continue
             wrapped = wrap(observer, method)
-            setattr(wrapped, _MARK, method)
+            setattr(wrapped, _MARK, vars(owner)[name])
             setattr(owner, name, wrapped)
 
     def uninstall(self, module: ModuleType) -> None:
@@ -62,9 +62,10 @@ class Operations:
         Put the SDK's own methods back.
         """
         for _, owner, name in _methods(module):
-            original = getattr(getattr(owner, name), _MARK, None)
-            if original is not None:
-                setattr(owner, name, original)
+            method = vars(owner)[name]
+            # A wrapper that somebody put around ours shows our mark, too.
+            if isinstance(method, FunctionType) and hasattr(method, _MARK):
+                setattr(owner, name, getattr(method, _MARK))
 
 
 def _methods(module: ModuleType) -> Iterator[tuple[Callable[..., Any], Any, str]]:
@@ -72,5 +73,15 @@ def _methods(module: ModuleType) -> Iterator[tuple[Callable[..., Any], Any, str]
     for wrap, path in ((scope, seam.sync), (scope_async, seam.asynchronous)):
         class_name, _, name = path.partition(".")
         owner = getattr(module, class_name, None)
-        if owner is not None and hasattr(owner, name):
-            yield wrap, owner, name
+        if owner is not None:
+            yield from ((wrap, holder, name) for holder in _holders(owner, name))
+
+
+def _holders(owner: Any, name: str) -> Iterator[Any]:
+    """
+    Give the classes that hold the method: also those on which another instrumentation has put one that passes ours by.
+    """
+    if name in vars(owner):
+        yield owner
+    for subclass in owner.__subclasses__():
+        yield from _holders(subclass, name)
