@@ -7,7 +7,7 @@ an exporter (`offer`); what was taken is only acknowledged when it is offered.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from otel_llm import diagnostics
@@ -15,6 +15,7 @@ from otel_llm.delivery import setup
 from otel_llm.delivery.delivery import Delivery
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.event import Event
+from otel_llm.telemetry.spans import SCOPE
 
 REMEMBERED: Final = 50_000
 """Ids of records that were taken, kept to know them again."""
@@ -24,6 +25,7 @@ _exporters: dict[str, Mapping[str, object]] = {}
 _delivery: Delivery | None = None
 _started = False
 _taken: OrderedDict[str, object] = OrderedDict()
+_described: OrderedDict[str, None] = OrderedDict()
 
 
 def exporters() -> Mapping[str, Mapping[str, object]]:
@@ -85,7 +87,7 @@ def take(event: Event) -> None:
     """
     Put an event into the journal unless it is there already.
     """
-    if _delivery is not None and _is_new(event.id):
+    if _delivery is not None and _is_new(event.id) and not _is_told(event):
         _delivery.append(event)
 
 
@@ -105,6 +107,31 @@ def _is_new(event_id: str) -> bool:
     if len(_taken) > REMEMBERED:
         _taken.popitem(last=False)
     return True
+
+
+def _is_told(event: Event) -> bool:
+    """
+    Tell whether this is another instrumentation's record of a call that ours describes: ours is the first to be made.
+    """
+    names = tuple(_names(event))
+    if event.scope.name != SCOPE:
+        return any(name in _described for name in names)
+    for name in names:
+        _described[name] = None
+        if len(_described) > REMEMBERED:
+            _described.popitem(last=False)
+    return False
+
+
+def _names(event: Event) -> Iterator[str]:
+    """
+    Give what two records of one call have in common: the span, if both are on the same one; the answer's id.
+    """
+    if event.span_id:
+        yield event.trace_id + event.span_id
+    answer = event.get("gen_ai.response.id")
+    if isinstance(answer, str):
+        yield event.trace_id + answer
 
 
 def _start_alone() -> None:

@@ -5,6 +5,7 @@ A span of somebody else's is enriched, never doubled: it gets cost, cache and at
 """
 
 import os
+import sys
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -39,6 +40,11 @@ _GENAI_SCOPES = (
 
 _METERING_SCOPES = ("opentelemetry.instrumentation.", "openlit.instrumentation.")
 """Those of them that record token metrics themselves."""
+
+_METERING_ABOVE = (
+    ("com.anthropic.sdk.python", "opentelemetry.instrumentation.anthropic", "AnthropicInstrumentor"),  # OpenLLMetry
+)
+"""Native scope, and module and class of an instrumentor that records metrics and leaves no sign in the context."""
 
 _CALL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
 _CALL_KINDS = frozenset({"LLM", "EMBEDDING"})
@@ -131,8 +137,21 @@ def _outer_span(context: Context) -> CallSpan | None:
     if any(context.get(key) for key in _OUTER_CALL_KEYS):
         return CallSpan(span, owned=False, metered=False)
     if scope is not None:
-        return CallSpan(span, owned=False, metered=not scope.startswith(_METERING_SCOPES))
+        return CallSpan(span, owned=False, metered=not scope.startswith(_METERING_SCOPES) and not _metered_above(scope))
     return _NOBODY
+
+
+def _metered_above(scope: str) -> bool:
+    """
+    Tell whether an instrumentation whose span is hidden by the SDK's own records the call's metrics.
+    """
+    for native, module, name in _METERING_ABOVE:
+        instrumentor = getattr(sys.modules.get(module), name, None) if scope.startswith(native) else None
+        # Asked for by calling the class, the one instrumentor there is would be set up anew.
+        active = getattr(instrumentor, "_instance", None)
+        if getattr(active, "is_instrumented_by_opentelemetry", False):
+            return True
+    return False
 
 
 _NOBODY = CallSpan(trace.INVALID_SPAN, owned=True, metered=True)
