@@ -329,6 +329,10 @@ class Observer:
             return None
         if operation.endpoint is None and not self._started(operation, endpoint, http):
             return None
+        if operation.exchange is not None and operation.exchange.end is None:
+            # Old SDKs retry a stream without closing the answer they give up.
+            operation.exchange.finish("closed")
+            self.settle(operation, operation.exchange, None)
         exchange = Exchange(endpoint.dialect, perf_counter_ns(), content=self._content)
         operation.exchange = exchange
         return Sending(self, operation, exchange)
