@@ -1,0 +1,90 @@
+import pytest
+from opentelemetry import context, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+from otel_llm.call import Content
+from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry import metrics
+from otel_llm.telemetry.metrics import MAX_WAITING, Metrics
+
+FREE = Cost.unknown("nobody knows")
+DURATION = "gen_ai.client.operation.duration"
+
+
+@pytest.fixture
+def reader():
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def measured(reader):
+    provider = MeterProvider([reader])
+    return Metrics(provider.get_meter("test"))
+
+
+def durations(reader):
+    data = reader.get_metrics_data()
+    scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
+    return [
+        point
+        for scope in scopes
+        for metric in scope.metrics
+        if metric.name == DURATION
+        for point in metric.data.data_points
+    ]
+
+
+def waiting():
+    return len(metrics._waiting)
+
+
+def test_a_call_waits_until_metrics_are_collected(measured, reader, make_call):
+    """
+    The caller leaves a call behind; it is measured by whoever collects, in that very collection.
+    """
+    before = waiting()
+    measured.record(make_call(), FREE)
+    assert waiting() == before + 1
+    assert sum(point.count for point in durations(reader)) == 1
+    assert waiting() == 0
+
+
+def test_no_more_calls_wait_than_memory_is_meant_for(measured, reader, make_call):
+    """
+    When nobody collects, each further call measures the oldest, and none is lost.
+    """
+    for _ in range(MAX_WAITING + 10):
+        measured.record(make_call(), FREE)
+    assert waiting() == MAX_WAITING
+    assert sum(point.count for point in durations(reader)) == MAX_WAITING + 10
+
+
+def test_the_collection_signal_is_no_metric(measured, reader, make_call):
+    """
+    The instrument that tells us of a collection has no values, so nobody receives it.
+    """
+    measured.record(make_call(), FREE)
+    data = reader.get_metrics_data()
+    names = {metric.name for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    assert not any("collection" in name for name in names)
+
+
+def test_exemplars_name_the_trace_in_which_the_call_ended(measured, reader, make_call):
+    """
+    A call that ended inside a sampled trace is its exemplar, although it is measured outside of it.
+    """
+    inside = SpanContext(trace_id=7, span_id=8, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    token = context.attach(trace.set_span_in_context(NonRecordingSpan(inside)))
+    measured.record(make_call(), FREE)
+    context.detach(token)
+    assert [exemplar.trace_id for point in durations(reader) for exemplar in point.exemplars] == [7]
+
+
+def test_prompts_do_not_wait_in_memory(measured, make_call):
+    """
+    What waits holds no content.
+    """
+    measured.record(make_call(content=Content(input_messages=[{"role": "user", "parts": []}])), FREE)
+    assert metrics._waiting[-1][1].content is None
