@@ -1,7 +1,11 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -119,6 +123,33 @@ class TestWhoseSpan:
         found = tracing.open()
         assert (found.owned, found.metered) == (True, True)
         assert found.span.parent == outer.get_span_context()
+
+    @pytest.mark.parametrize("active", [True, False])
+    def test_metrics_of_whom_the_native_span_hides(self, tracing, within, monkeypatch, active):
+        """
+        OpenLLMetry's span lies around anthropic's own; while it is switched on, it records the tokens.
+        """
+
+        class AnthropicInstrumentor(BaseInstrumentor):
+            """
+            Stands for OpenLLMetry's.
+            """
+
+            def instrumentation_dependencies(self):
+                return ()
+
+            def _instrument(self, **_options):
+                pass
+
+            def _uninstrument(self, **_options):
+                pass
+
+        if active:
+            AnthropicInstrumentor().instrument()
+        module = SimpleNamespace(AnthropicInstrumentor=AnthropicInstrumentor)
+        monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.anthropic", module)
+        within("com.anthropic.sdk.python", CHAT)
+        assert tracing.open().metered is not active
 
     def test_nothing_around(self, tracing):
         """
