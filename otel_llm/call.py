@@ -153,7 +153,8 @@ class ResponseCache(Struct, frozen=True, gc=False):
     What a response cache in front of the provider did (not the provider's prompt cache, which is in `Usage`).
     """
 
-    hit: bool
+    hit: bool | None
+    """Whether it answered; None when it does not say."""
     type: str | None = None
     """`direct` or `semantic`."""
     store: str | None = None

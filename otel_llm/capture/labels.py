@@ -16,15 +16,15 @@ from otel_llm.call import Identity, KeyRef, ResponseCache
 
 _IDENTITY = frozenset(Identity.__struct_fields__)
 
-REQUEST_HEADERS: Mapping[bytes, str] = {
+HEADERS: Mapping[bytes, str] = {
     b"x-project-id": "project_id",
-    b"x-organization-id": "org_id",
     b"x-organisation-id": "org_id",
+    b"x-organization-id": "org_id",
     b"x-user-id": "user_id",
     b"x-session-id": "session_id",
     b"x-experiment-id": "experiment_id",
 }
-"""Request headers that tell for whom a call is (requirements N-60, N-61)."""
+"""Headers that tell for whom a call is (requirements N-60, N-61); of two spellings the later wins."""
 
 _CACHE_HEADERS: Mapping[str, tuple[bytes, ...]] = {
     "hit": (b"x-cache-hit", b"x-semantic-cache-hit", b"x-bf-cache-hit", b"x-litellm-cache-hit"),
@@ -34,7 +34,7 @@ _CACHE_HEADERS: Mapping[str, tuple[bytes, ...]] = {
     "threshold": (b"x-cache-threshold", b"x-semantic-cache-threshold", b"x-bf-cache-threshold"),
 }
 
-_HIT_HEADERS = frozenset(_CACHE_HEADERS["hit"])
+_CACHE_NAMES = frozenset(name for names in _CACHE_HEADERS.values() for name in names)
 
 _labels: ContextVar[Mapping[str, str]] = ContextVar("otel_llm_labels", default={})  # noqa: B039 - never changed
 
@@ -63,14 +63,25 @@ class Context(msgspec.Struct, frozen=True):
 
     values: Mapping[str, str]
     """Everything named so far, the strongest source already on top."""
+    cache: Mapping[bytes, bytes] = {}
+    """What the request's headers ask of a response cache."""
 
-    def identity(self) -> Identity:
+    def identity(self, answer: Mapping[bytes, bytes]) -> Identity:
         """
-        Give for whom the call is.
+        Give for whom the call is; the answer's headers have the last word, where nobody else had one.
         """
-        if not self.values:
+        values = {**_named(answer), **self.values}
+        if not values:
             return _NOBODY
-        return Identity(**{name: value for name, value in self.values.items() if name in _IDENTITY})
+        return Identity(**{name: value for name, value in values.items() if name in _IDENTITY})
+
+    def response_cache(self, answer: Mapping[bytes, bytes]) -> ResponseCache | None:
+        """
+        Read what the headers of request and answer say of a response cache in between; None when they do not.
+        """
+        if not self.cache and not answer.keys() & _CACHE_NAMES:
+            return None
+        return _response_cache({**self.cache, **answer})
 
     def labels(self) -> dict[str, str]:
         """
@@ -131,10 +142,10 @@ class Surroundings:
         if self._custom:
             values.update(self._from(self._baggage))
             values.update(self._from(self._context))
-        for header in headers.keys() & REQUEST_HEADERS.keys():
-            values[REQUEST_HEADERS[header]] = headers[header].decode("latin-1")
+        values.update(_named(headers))
         values.update(_labels.get())
-        return Context(values) if values else _NOTHING
+        cache = {name: headers[name] for name in headers.keys() & _CACHE_NAMES}
+        return Context(values, cache) if values or cache else _NOTHING
 
     def _from(self, lookup: Lookup | None) -> dict[str, str]:
         if lookup is None:
@@ -143,16 +154,17 @@ class Surroundings:
         return {name: str(value) for name, value in found if value not in {None, ""}}
 
 
-def response_cache(headers: Mapping[bytes, bytes]) -> ResponseCache | None:
-    """
-    Read what a response cache in front of the provider says in its headers; None when none of them is there.
-    """
-    if not headers.keys() & _HIT_HEADERS:
-        return None
+def _named(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    if not headers.keys() & HEADERS.keys():
+        return {}
+    return {name: headers[header].decode("latin-1") for header, name in HEADERS.items() if headers.get(header)}
+
+
+def _response_cache(headers: Mapping[bytes, bytes]) -> ResponseCache:
     found = {field: value for field, names in _CACHE_HEADERS.items() if (value := _first(headers, names)) is not None}
-    kind = found.get("type")
+    hit, kind = found.get("hit"), found.get("type")
     return ResponseCache(
-        hit=found["hit"].lower() in {"true", "1", "hit", "yes"},
+        hit=hit.lower() in {"true", "1", "hit", "yes"} if hit else None,
         type="direct" if kind in {"hash", "exact"} else kind,
         store=found.get("store"),
         similarity=_number(found.get("similarity")),

@@ -19,7 +19,7 @@ from otel_llm.call import Attempt, Call, Content, Failure, Identity, Parameters,
 from otel_llm.capture.dialect import Request, Response
 from otel_llm.capture.endpoint import Endpoint
 from otel_llm.capture.exchange import Exchange, HttpRequest
-from otel_llm.capture.labels import Context, response_cache
+from otel_llm.capture.labels import Context
 
 TOO_MANY_REQUESTS = 429
 _NO_RESPONSE = Response()
@@ -99,7 +99,7 @@ class Operation:
         response = exchange.response or _NO_RESPONSE
         status = _status(exchange, response, error)
         values = self.context.values
-        identity = self.context.identity()
+        identity = self.context.identity(exchange.headers)
         started = self.started
         return Call(
             operation=endpoint.operation,
@@ -138,7 +138,7 @@ class Operation:
             identity=_filled(identity, request, response),
             key=self.context.key(self.key_hash),
             billable=billable,
-            cache=response_cache(exchange.headers),
+            cache=self.context.response_cache(exchange.headers),
             parent_request_id=values.get("parent_request_id"),
             fallback_index=_integer(values.get("fallback_index")),
             route_alias=values.get("route_alias"),

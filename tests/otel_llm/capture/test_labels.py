@@ -5,7 +5,7 @@ from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
 import otel_llm
-from otel_llm.capture.labels import Surroundings, labels, response_cache
+from otel_llm.capture.labels import Surroundings, labels
 from otel_llm.testing import Reply
 
 QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
@@ -77,6 +77,16 @@ class TestLabels:
         names = ("otel_llm.project.id", "otel_llm.org.id", "user.id", "otel_llm.experiment.id")
         assert [record[name] for name in names] == ["p1", "o1", "u1", "e1"]
 
+    def test_answer_headers_come_last(self, server, telemetry):
+        """
+        A provider's reply names the project only where the caller did not.
+        """
+        server.default = Reply(headers={"x-project-id": "theirs", "x-organization-id": "o2"})
+        client(server).chat.completions.create(**QUESTION, extra_headers={"x-project-id": "ours"})
+        record = telemetry.record()
+
+        assert (record["otel_llm.project.id"], record["otel_llm.org.id"]) == ("ours", "o2")
+
     def test_custom_labels(self, server, telemetry):
         """
         Context and baggage keys that the settings name become labels; context wins, other keys stay out.
@@ -124,4 +134,15 @@ class TestResponseCache:
         """
         Without such headers there is no response cache.
         """
-        assert response_cache({b"x-cache": b"MISS from squid"}) is None
+        assert Surroundings().read({}).response_cache({b"x-cache": b"MISS from squid"}) is None
+
+    def test_asked_for(self, server, telemetry):
+        """
+        What the request asks of the cache is told even where the answer says nothing.
+        """
+        headers = {"x-bf-cache-threshold": "0.8", "x-bf-cache-type": "semantic"}
+        client(server).chat.completions.create(**QUESTION, extra_headers=headers)
+        record = telemetry.record()
+
+        assert (record["otel_llm.cache.threshold"], record["otel_llm.cache.type"]) == (0.8, "semantic")
+        assert "otel_llm.cache.hit" not in record
