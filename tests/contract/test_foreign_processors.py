@@ -13,14 +13,14 @@ class Broken(LogRecordProcessor):
 
     on = True
 
-    def on_emit(self, log_record):
+    def on_emit(self, _log_record):
         if self.on:
             raise RuntimeError("not today")
 
     def shutdown(self):
         self.on = False
 
-    def force_flush(self, timeout_millis=30000):
+    def force_flush(self, _timeout_millis=30000):
         return True
 
 
