@@ -234,10 +234,9 @@ class Pipeline:
         )
         try:
             self._logger.emit(self._plain(record))
-        except Exception:
-            # Somebody else's processor stands before ours; its failure must not cost the record.
+        except Exception as error:  # noqa: BLE001 - somebody else's processor, which stands before ours
+            diagnostics.report_failure("a log processor", error)
             self._append(call_span, attributes, severity, timestamp)
-            raise
         if call.failure is not None and self.settings.exception_event:
             self._logger.emit(self._exception(record, attributes))
 

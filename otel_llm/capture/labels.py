@@ -36,6 +36,8 @@ _CACHE_HEADERS: Mapping[str, tuple[bytes, ...]] = {
 
 _CACHE_NAMES = frozenset(name for names in _CACHE_HEADERS.values() for name in names)
 
+_KNOWN = HEADERS.keys() | _CACHE_NAMES
+
 _labels: ContextVar[Mapping[str, str]] = ContextVar("otel_llm_labels", default={})  # noqa: B039 - never changed
 
 
@@ -70,7 +72,7 @@ class Context(msgspec.Struct, frozen=True):
         """
         Give for whom the call is; the answer's headers have the last word, where nobody else had one.
         """
-        values = {**_named(answer), **self.values}
+        values = {**_named(answer), **self.values} if answer.keys() & _KNOWN else self.values
         if not values:
             return _NOBODY
         return Identity(**{name: value for name, value in values.items() if name in _IDENTITY})
@@ -142,9 +144,11 @@ class Surroundings:
         if self._custom:
             values.update(self._from(self._baggage))
             values.update(self._from(self._context))
-        values.update(_named(headers))
+        known = headers.keys() & _KNOWN
+        if known:
+            values.update(_named(headers))
         values.update(_labels.get())
-        cache = {name: headers[name] for name in headers.keys() & _CACHE_NAMES}
+        cache = {name: headers[name] for name in known & _CACHE_NAMES}
         return Context(values, cache) if values or cache else _NOTHING
 
     def _from(self, lookup: Lookup | None) -> dict[str, str]:
@@ -155,8 +159,6 @@ class Surroundings:
 
 
 def _named(headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    if not headers.keys() & HEADERS.keys():
-        return {}
     return {name: headers[header].decode("latin-1") for header, name in HEADERS.items() if headers.get(header)}
 
 
