@@ -37,8 +37,8 @@ class TestForeignProcessor:
         processors = provider._multi_log_record_processor._log_record_processors
         provider._multi_log_record_processor._log_record_processors = (broken, *processors)
         try:
-            client = openai.OpenAI(base_url=server.openai_url, api_key="sk-local")
-            client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
+            with openai.OpenAI(base_url=server.openai_url, api_key="sk-local") as client:
+                client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
         finally:
             provider._multi_log_record_processor._log_record_processors = processors
         otel_llm.flush()

@@ -104,8 +104,8 @@ class TestRecordedRoad:
         if sender == "raw":
             send_raw(server, recording)
         else:
-            client = openai.OpenAI(base_url=server.openai_url, api_key="sk-local", max_retries=0)
-            send_by_sdk(client, openai.APIStatusError, recording)
+            with openai.OpenAI(base_url=server.openai_url, api_key="sk-local", max_retries=0) as client:
+                send_by_sdk(client, openai.APIStatusError, recording)
 
         record = telemetry.record()
         assert tuple(record.get(name) for name in NAMES) == openai_tokens(told(recording))
@@ -120,8 +120,8 @@ class TestRecordedRoad:
         if sender == "raw":
             send_raw(server, recording)
         else:
-            client = anthropic.Anthropic(base_url=server.url, api_key="sk-ant-local", max_retries=0)
-            send_by_sdk(client, anthropic.APIStatusError, recording._replace(path="/v1" + recording.path))
+            with anthropic.Anthropic(base_url=server.url, api_key="sk-ant-local", max_retries=0) as client:
+                send_by_sdk(client, anthropic.APIStatusError, recording._replace(path="/v1" + recording.path))
 
         record = telemetry.record()
         assert tuple(record.get(name) for name in NAMES) == anthropic_tokens(told(recording))

@@ -11,8 +11,8 @@ QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 
 
 def stream(server, **options):
-    client = openai.OpenAI(base_url=server.openai_url, api_key="sk-local")
-    return [chunk.model_dump() for chunk in client.chat.completions.create(stream=True, **QUESTION, **options)]
+    with openai.OpenAI(base_url=server.openai_url, api_key="sk-local") as client:
+        return [chunk.model_dump() for chunk in client.chat.completions.create(stream=True, **QUESTION, **options)]
 
 
 async def stream_async(server):

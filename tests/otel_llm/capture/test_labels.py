@@ -1,6 +1,7 @@
 import asyncio
 
 import openai
+import pytest
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
@@ -11,8 +12,10 @@ from otel_llm.testing import Reply
 QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def client(server, **options):
-    return openai.OpenAI(base_url=server.openai_url, api_key="sk-local", **options)
+@pytest.fixture(name="client")
+def _client(server):
+    with openai.OpenAI(base_url=server.openai_url, api_key="sk-local") as client:
+        yield client
 
 
 class TestLabels:
@@ -35,12 +38,12 @@ class TestLabels:
         with labels(run=7, nobody=None):
             assert Surroundings().read({}).labels() == {"run": "7"}
 
-    def test_on_record_and_span(self, server, telemetry):
+    def test_on_record_and_span(self, client, telemetry):
         """
         Labels are on the call's span and record, identity under its own names.
         """
         with otel_llm.labels(tenant_id="t1", user_id="u1", session_id="s1", project_id="p1"):
-            client(server).chat.completions.create(**QUESTION)
+            client.chat.completions.create(**QUESTION)
         record, (span,) = telemetry.record(), telemetry.spans("otel_llm")
 
         wanted = {"otel_llm.label.tenant_id": "t1", "user.id": "u1", "session.id": "s1"}
@@ -66,28 +69,28 @@ class TestLabels:
         found = {record["otel_llm.label.tenant_id"] for record in telemetry.records(5)}
         assert found == {f"t{number}" for number in range(5)}
 
-    def test_request_headers(self, server, telemetry):
+    def test_request_headers(self, client, telemetry):
         """
         The headers of a request tell for whom it is, in either spelling of organisation.
         """
         headers = {"x-project-id": "p1", "x-organisation-id": "o1", "x-user-id": "u1", "x-experiment-id": "e1"}
-        client(server).chat.completions.create(**QUESTION, extra_headers=headers)
+        client.chat.completions.create(**QUESTION, extra_headers=headers)
         record = telemetry.record()
 
         names = ("otel_llm.project.id", "otel_llm.org.id", "user.id", "otel_llm.experiment.id")
         assert [record[name] for name in names] == ["p1", "o1", "u1", "e1"]
 
-    def test_answer_headers_come_last(self, server, telemetry):
+    def test_answer_headers_come_last(self, server, client, telemetry):
         """
         A provider's reply names the project only where the caller did not.
         """
         server.default = Reply(headers={"x-project-id": "theirs", "x-organization-id": "o2"})
-        client(server).chat.completions.create(**QUESTION, extra_headers={"x-project-id": "ours"})
+        client.chat.completions.create(**QUESTION, extra_headers={"x-project-id": "ours"})
         record = telemetry.record()
 
         assert (record["otel_llm.project.id"], record["otel_llm.org.id"]) == ("ours", "o2")
 
-    def test_custom_labels(self, server, telemetry):
+    def test_custom_labels(self, client, telemetry):
         """
         Context and baggage keys that the settings name become labels; context wins, other keys stay out.
         """
@@ -97,7 +100,7 @@ class TestLabels:
         context = baggage.set_baggage("team", "from-baggage", context)
         token = otel_context.attach(otel_context.set_value("team", "from-context", context))
         try:
-            client(server).chat.completions.create(**QUESTION)
+            client.chat.completions.create(**QUESTION)
         finally:
             otel_context.detach(token)
         record = telemetry.record()
@@ -105,12 +108,12 @@ class TestLabels:
         found = {name: value for name, value in record.items() if name.startswith("otel_llm.label.")}
         assert found == {"otel_llm.label.tenant_id": "from-baggage", "otel_llm.label.team": "from-context"}
 
-    def test_fallback(self, server, telemetry):
+    def test_fallback(self, client, telemetry):
         """
         A fallback is a new call that names the one before.
         """
         with otel_llm.labels(parent_request_id="req_0", fallback_index=1, route_alias="fast"):
-            client(server).chat.completions.create(**QUESTION)
+            client.chat.completions.create(**QUESTION)
         record = telemetry.record()
 
         assert (record["otel_llm.request.parent_id"], record["otel_llm.is_fallback"]) == ("req_0", True)
@@ -118,13 +121,13 @@ class TestLabels:
 
 
 class TestResponseCache:
-    def test_hit(self, server, telemetry):
+    def test_hit(self, server, client, telemetry):
         """
         A semantic cache's headers make the call a cache hit.
         """
         headers = {"x-semantic-cache-hit": "true", "x-semantic-cache-type": "semantic", "x-cache-similarity": "0.93"}
         server.queue("/chat/completions", Reply(headers=headers))
-        client(server).chat.completions.create(**QUESTION)
+        client.chat.completions.create(**QUESTION)
         record = telemetry.record()
 
         assert (record["otel_llm.event.type"], record["otel_llm.cache.hit"]) == ("cache_hit", True)
@@ -136,12 +139,12 @@ class TestResponseCache:
         """
         assert Surroundings().read({}).response_cache({b"x-cache": b"MISS from squid"}) is None
 
-    def test_asked_for(self, server, telemetry):
+    def test_asked_for(self, client, telemetry):
         """
         What the request asks of the cache is told even where the answer says nothing.
         """
         headers = {"x-bf-cache-threshold": "0.8", "x-bf-cache-type": "semantic"}
-        client(server).chat.completions.create(**QUESTION, extra_headers=headers)
+        client.chat.completions.create(**QUESTION, extra_headers=headers)
         record = telemetry.record()
 
         assert (record["otel_llm.cache.threshold"], record["otel_llm.cache.type"]) == (0.8, "semantic")
