@@ -403,7 +403,11 @@ class Observer:
         headers = {name.lower(): value for name, value in http.headers}
         operation.begin(endpoint, http, request, self._surroundings.read(headers))
         operation.key_hash = key_hash(headers)
-        return self.recorder.starts(operation)
+        if self.recorder.starts(operation):
+            return True
+        # Silence was asked for. Nothing has begun, or the next attempt would go on with it.
+        operation.endpoint = None
+        return False
 
     def _request(self, endpoint: Endpoint, http: HttpRequest) -> Request | None:
         """

@@ -10,6 +10,7 @@ import openai
 import pytest
 from observed import observe
 from openai._base_client import SyncAPIClient
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 import otel_llm
 from otel_llm.testing import ProviderServer, Reply
@@ -74,3 +75,16 @@ def test_the_wrapper_is_put_back(monkeypatch):
     assert vars(openai.OpenAI)["request"] is not method
     otel_llm.uninstrument()
     assert (vars(openai.OpenAI)["request"], vars(SyncAPIClient)["request"]) == (method, method)
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_silence_lasts_through_retries(server, telemetry, capsys, status):
+    """
+    A suppressed call is not captured at any of its attempts, and nothing goes wrong in our code about it.
+    """
+    server.queue("/chat/completions", Reply.rate_limited(), Reply(status=status))
+    client = openai.OpenAI(base_url=server.openai_url, api_key="sk-test", max_retries=1)
+    with suppress_instrumentation(), contextlib.suppress(openai.AuthenticationError):
+        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi"}])
+    assert (telemetry.spans("otel_llm"), telemetry.records()) == ([], [])
+    assert "otel-llm" not in capsys.readouterr().err
