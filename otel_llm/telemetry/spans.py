@@ -16,12 +16,15 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from otel_llm.call import Call
 from otel_llm.telemetry.record import Attributes
-from otel_llm.telemetry.semconv import OPERATION
+from otel_llm.telemetry.semconv import OPERATION, PROVIDER
 
 SCOPE = "otel_llm"
 
+_NATIVE_SCOPE = "com.anthropic.sdk.python"
+"""Of the spans that anthropic's SDK makes itself."""
+
 _GENAI_SCOPES = (
-    "com.anthropic.sdk.python",
+    _NATIVE_SCOPE,
     "opentelemetry.instrumentation.genai.",
     "opentelemetry.instrumentation.openai",
     "opentelemetry.instrumentation.anthropic",
@@ -41,10 +44,17 @@ _GENAI_SCOPES = (
 _METERING_SCOPES = ("opentelemetry.instrumentation.", "openlit.instrumentation.")
 """Those of them that record token metrics themselves."""
 
-_METERING_ABOVE = (
-    ("com.anthropic.sdk.python", "opentelemetry.instrumentation.anthropic", "AnthropicInstrumentor"),  # OpenLLMetry
-)
-"""Native scope, and module and class of an instrumentor that records metrics and leaves no sign in the context."""
+_METERING = {
+    "openai": (
+        ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor"),  # OpenLLMetry
+        ("openlit.instrumentation.openai", "OpenAIInstrumentor"),
+    ),
+    "anthropic": (
+        ("opentelemetry.instrumentation.anthropic", "AnthropicInstrumentor"),
+        ("openlit.instrumentation.anthropic", "AnthropicInstrumentor"),
+    ),
+}
+"""By provider, instrumentors that record metrics and leave no sign in the context besides their span."""
 
 _CALL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
 _CALL_KINDS = frozenset({"LLM", "EMBEDDING"})
@@ -90,11 +100,12 @@ def open_span(tracer: Tracer, name: str, attributes: Attributes, started_ns: int
     """
     context = otel_context.get_current()
     # Most calls have nothing around them that could describe them already.
-    found = _outer_span(context) if context else _NOBODY
+    found = _outer_span(context, attributes) if context else _NOBODY
     if found is not _NOBODY:
         return found
     own = tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=started_ns)  # type: ignore[arg-type]
-    return CallSpan(own, owned=True, metered=True)
+    # Not sampled, another instrumentation's span is not to be known for one.
+    return CallSpan(own, owned=True, metered=own.is_recording() or not _metered_above(attributes))
 
 
 def note_attempt(call_span: CallSpan, attempts: int, status: int | None) -> None:
@@ -125,7 +136,7 @@ def close_span(call_span: CallSpan, call: Call, attributes: Mapping[str, object]
     span.end(call.started_ns + call.duration_ns)
 
 
-def _outer_span(context: Context) -> CallSpan | None:
+def _outer_span(context: Context, attributes: Attributes) -> CallSpan | None:
     """
     Give the span of another party that describes the call; None when silence was asked for.
     """
@@ -137,18 +148,18 @@ def _outer_span(context: Context) -> CallSpan | None:
     if any(context.get(key) for key in _OUTER_CALL_KEYS):
         return CallSpan(span, owned=False, metered=False)
     if scope is not None:
-        return CallSpan(span, owned=False, metered=not scope.startswith(_METERING_SCOPES) and not _metered_above(scope))
+        hidden = scope.startswith(_NATIVE_SCOPE) and _metered_above(attributes)
+        return CallSpan(span, owned=False, metered=not hidden and not scope.startswith(_METERING_SCOPES))
     return _NOBODY
 
 
-def _metered_above(scope: str) -> bool:
+def _metered_above(attributes: Attributes) -> bool:
     """
-    Tell whether an instrumentation whose span is hidden by the SDK's own records the call's metrics.
+    Tell whether an instrumentation whose span we cannot see records the call's metrics.
     """
-    for native, module, name in _METERING_ABOVE:
-        instrumentor = getattr(sys.modules.get(module), name, None) if scope.startswith(native) else None
+    for module, name in _METERING.get(str(attributes.get(PROVIDER)), ()):
         # Asked for by calling the class, the one instrumentor there is would be set up anew.
-        active = getattr(instrumentor, "_instance", None)
+        active = getattr(getattr(sys.modules.get(module), name, None), "_instance", None)
         if getattr(active, "is_instrumented_by_opentelemetry", False):
             return True
     return False

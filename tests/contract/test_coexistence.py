@@ -98,6 +98,22 @@ def observed(name, peer, tmp_path_factory):
     Make a few calls under both, and read what left and what our sink was given.
     """
     folder = tmp_path_factory.mktemp(name)
+    sink = {"OTEL_LLM_SINKS": "sqlite", "OTEL_LLM_SQLITE_PATH": str(folder / "calls.db")}
+    observed = _run(name, peer, folder, sink)
+    with contextlib.closing(sqlite3.connect(folder / "calls.db")) as database:
+        observed.rows = [json.loads(event) for (event,) in database.execute("SELECT event FROM llm_calls")]
+    return observed
+
+
+@pytest.fixture(scope="module")
+def unsampled(name, peer, tmp_path_factory):
+    """
+    Make the same calls with no span sampled.
+    """
+    return _run(name, peer, tmp_path_factory.mktemp(name), {"OTEL_TRACES_SAMPLER": "always_off"})
+
+
+def _run(name, peer, folder, settings):
     python = environment(name, *peer.packages)
     with ProviderServer() as provider:
         provider.queue("/chat/completions", Reply(status=401), containing=b"fails-401")
@@ -110,13 +126,10 @@ def observed(name, peer, tmp_path_factory):
             PEER=name,
             OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="httpx,httpx2,requests,urllib,urllib3,aiohttp-client",
             OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT="true",
-            OTEL_LLM_SINKS="sqlite",
-            OTEL_LLM_SQLITE_PATH=str(folder / "calls.db"),
+            **settings,
         )
     assert observed.returncode == 0, observed.stderr
     assert "otel-llm" not in observed.stderr
-    with contextlib.closing(sqlite3.connect(folder / "calls.db")) as database:
-        observed.rows = [json.loads(event) for (event,) in database.execute("SELECT event FROM llm_calls")]
     return observed
 
 
@@ -205,11 +218,29 @@ def test_tokens_are_metered_once(observed, sdk, peer):
     """
     At most one party records the tokens of an SDK's calls: the other where it does so itself.
     """
+    metering = _metering(observed, sdk)
+    assert len(metering) == (peer.metered_by != "nobody")
+    assert ("otel_llm" in metering) is (peer.metered_by == "we")
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+def test_unsampled_tokens_are_metered_once(unsampled, sdk, peer):
+    """
+    So it is where no span is sampled, and theirs cannot be told from any other; each call still has its record.
+
+    Not beside logfire: what it suppresses, without a span to be seen, is like any other call that asks for silence.
+    """
+    metering = _metering(unsampled, sdk)
+    assert len(metering) == (peer.metered_by != "nobody")
+    assert len(unsampled.records) == (len(PRICED) + 1 if peer.metered_by != "nobody" else 0)
+
+
+def _metering(observed, sdk):
+    """
+    Give the scopes that recorded tokens of an SDK's calls.
+    """
     models = {"openai": "gpt-4o", "anthropic": "claude"}[sdk]
-    scopes = {
-        point["scope"]
-        for point in observed.points("gen_ai.client.token.usage")
-        if str(point["attributes"].get("gen_ai.response.model")).startswith(models)
+    points = observed.points("gen_ai.client.token.usage")
+    return {
+        point["scope"] for point in points if str(point["attributes"].get("gen_ai.response.model")).startswith(models)
     }
-    assert len(scopes) == (peer.metered_by != "nobody")
-    assert ("otel_llm" in scopes) is (peer.metered_by == "we")

@@ -59,11 +59,12 @@ class Tracing:
         self.provider = TracerProvider()
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
-    def open(self):
+    def open(self, provider="openai"):
         """
         Open a call's span where the context is as it is.
         """
-        return open_span(self.provider.get_tracer("otel_llm"), "chat gpt-4o", STARTED, 1_000)
+        started = STARTED | {"gen_ai.provider.name": provider}
+        return open_span(self.provider.get_tracer("otel_llm"), "chat gpt-4o", started, 1_000)
 
     @property
     def ended(self):
@@ -124,17 +125,13 @@ class TestWhoseSpan:
         assert (found.owned, found.metered) == (True, True)
         assert found.span.parent == outer.get_span_context()
 
-    @pytest.mark.parametrize("active", [True, False])
-    def test_metrics_of_whom_the_native_span_hides(self, tracing, within, monkeypatch, active):
+    @pytest.fixture
+    def openllmetry(self, monkeypatch):
         """
-        OpenLLMetry's span lies around anthropic's own; while it is switched on, it records the tokens.
+        Switch on an instrumentor that stands for OpenLLMetry's.
         """
 
         class AnthropicInstrumentor(BaseInstrumentor):
-            """
-            Stands for OpenLLMetry's.
-            """
-
             def instrumentation_dependencies(self):
                 return ()
 
@@ -144,12 +141,33 @@ class TestWhoseSpan:
             def _uninstrument(self, **_options):
                 pass
 
-        if active:
-            AnthropicInstrumentor().instrument()
+        instrumentor = AnthropicInstrumentor()
         module = SimpleNamespace(AnthropicInstrumentor=AnthropicInstrumentor)
         monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.anthropic", module)
+        instrumentor.instrument()
+        return instrumentor
+
+    def test_metrics_of_whom_the_native_span_hides(self, tracing, within, openllmetry):
+        """
+        OpenLLMetry's span lies around anthropic's own; while it is switched on, it records the tokens.
+        """
         within("com.anthropic.sdk.python", CHAT)
-        assert tracing.open().metered is not active
+        assert not tracing.open("anthropic").metered
+        openllmetry.uninstrument()
+        assert tracing.open("anthropic").metered
+
+    @pytest.mark.usefixtures("openllmetry")
+    def test_metrics_of_whom_sampling_hides(self, tracing):
+        """
+        A peer's span that is not sampled cannot be told from any other, but who is switched on records the tokens.
+        """
+        unsampled = TracerProvider(sampler=ALWAYS_OFF).get_tracer("otel_llm")
+        opened = [
+            open_span(unsampled, "chat", STARTED | {"gen_ai.provider.name": provider}, 1)
+            for provider in ("anthropic", "openai")
+        ]
+        assert [found.metered for found in opened] == [False, True]
+        assert tracing.open("anthropic").metered
 
     def test_nothing_around(self, tracing):
         """
