@@ -29,11 +29,11 @@ CALLS = {
     "chat": 150,
     "async chat": 100,
     "stream of 50": 24,
-    "stream of 500": 4,
+    "stream of 500": 6,
     "anthropic": 120,
     "anthropic stream of 50": 20,
-    "anthropic stream of 500": 4,
-    "not an LLM call": 1500,
+    "anthropic stream of 500": 8,
+    "not an LLM call": 500,
 }
 """Calls of one round."""
 
@@ -55,8 +55,11 @@ _SLOPES = {
 _KINDS = ("inline", "total")
 """On the caller's thread; on all threads, until everything is exported and acknowledged."""
 
-Figures = dict[str, dict[str, dict[str, float]]]
-"""Scenario to peer to kind to calibrated microseconds."""
+Figure = dict[str, float]
+"""Kind to calibrated microseconds."""
+
+Rounds = dict[str, list[Figure]]
+"""Peer to what each round gave."""
 
 
 class Process:
@@ -91,7 +94,7 @@ class Process:
         """
         self._ask({"switch_on": True})
 
-    def measure(self, scenario: str, calls: int) -> dict[str, float]:
+    def measure(self, scenario: str, calls: int) -> Figure:
         """
         Make so many calls; give CPU microseconds per call.
         """
@@ -131,7 +134,7 @@ class Session:
     variables: dict[str, str] = field(default_factory=dict)
     dice: Random = field(default_factory=lambda: Random(1))
 
-    def overheads(self) -> tuple[Figures, dict[str, dict[str, str]]]:
+    def overheads(self) -> tuple[dict[str, dict[str, Figure]], dict[str, dict[str, str]]]:
         """
         Give what each peer adds to each kind of call, and the versions that were measured.
         """
@@ -147,45 +150,46 @@ class Session:
         figures = {scenario: _added(bare[scenario], instrumented[scenario]) for scenario in self.scenarios}
         return figures, {process.name: process.versions for process in processes}
 
-    def _phase(self, processes: list[Process], name: str) -> Figures:
+    def _phase(self, processes: list[Process], name: str) -> dict[str, Rounds]:
         figures = {}
         for scenario in self.scenarios:
             print(f"{name}: {scenario} ...", file=sys.stderr)
             figures[scenario] = self._measured([one for one in processes if one.knows(scenario)], scenario)
         return figures
 
-    def _measured(self, processes: list[Process], scenario: str) -> dict[str, dict[str, float]]:
+    def _measured(self, processes: list[Process], scenario: str) -> Rounds:
         calls = CALLS[scenario]
         for process in processes:
             process.measure(scenario, calls)
-        rounds: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+        rounds: defaultdict[str, list[Figure]] = defaultdict(list)
         for _ in range(self.rounds):
             for process in self.dice.sample(processes, len(processes)):
                 rounds[process.name].append(process.measure(scenario, calls))
-        return {name: _median(measured) for name, measured in rounds.items()}
+        return rounds
 
 
-def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
+def _added(bare: Rounds, instrumented: Rounds) -> dict[str, Figure]:
+    """
+    Take from each peer's difference the drift of the process that stayed bare, round by round.
+    """
+    before, after = _beyond_bare(bare), _beyond_bare(instrumented)
+    added = {name: {kind: after[name][kind] - before[name][kind] for kind in _KINDS} for name in after}
+    return {**added, "none": _median(bare["none"])}
+
+
+def _beyond_bare(rounds: Rounds) -> dict[str, Figure]:
+    return {name: _median(list(map(_difference, each, rounds["none"]))) for name, each in rounds.items()}
+
+
+def _difference(one: Figure, other: Figure) -> Figure:
+    return {kind: one[kind] - other[kind] for kind in _KINDS}
+
+
+def _median(rounds: list[Figure]) -> Figure:
     return {kind: statistics.median(each[kind] for each in rounds) for kind in _KINDS}
 
 
-def _added(bare: dict[str, dict[str, float]], instrumented: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """
-    Take from each peer's difference the drift of the process that stayed bare.
-    """
-    differences = {
-        name: {kind: instrumented[name][kind] - bare[name][kind] for kind in _KINDS} for name in instrumented
-    }
-    drift = differences["none"]
-    added = {
-        name: {kind: value - drift[kind] for kind, value in each.items()}
-        for name, each in differences.items()
-        if name != "none"
-    }
-    return {"none": bare["none"], **added}
-
-
-def _with_slopes(figures: Figures) -> Figures:
+def _with_slopes(figures: dict[str, dict[str, Figure]]) -> dict[str, dict[str, Figure]]:
     """
     Add what one more chunk costs: the difference between a long and a short stream.
     """
@@ -197,15 +201,15 @@ def _with_slopes(figures: Figures) -> Figures:
     return figures | slopes
 
 
-def _slope(short: dict[str, float], long: dict[str, float]) -> dict[str, float]:
+def _slope(short: Figure, long: Figure) -> Figure:
     return {kind: (long[kind] - short[kind]) / 450 for kind in _KINDS}
 
 
-def _tables(figures: Figures, peers: tuple[str, ...]) -> str:
+def _tables(figures: dict[str, dict[str, Figure]], peers: tuple[str, ...]) -> str:
     return "\n\n".join(_table(scenario, each, peers) for scenario, each in figures.items())
 
 
-def _table(scenario: str, figures: dict[str, dict[str, float]], peers: tuple[str, ...]) -> str:
+def _table(scenario: str, figures: dict[str, Figure], peers: tuple[str, ...]) -> str:
     digits = 2 if "chunk" in scenario or "not" in scenario else 1
     head = (scenario, "µs inline", "µs total", "/ floor", "/ genai", "total / genai")
     rows = []
@@ -225,7 +229,7 @@ _NOISE = 0.05
 _BASES = (("floor", "inline"), ("genai", "inline"), ("genai", "total"))
 
 
-def _ratio(figures: dict[str, dict[str, float]], peer: str, other: str, kind: str) -> str:
+def _ratio(figures: dict[str, Figure], peer: str, other: str, kind: str) -> str:
     base = figures.get(f"{other}+content" if peer.endswith("+content") and other == "genai" else other)
     return number(figures[peer][kind] / base[kind], 2) if base and base[kind] > _NOISE else "-"
 
@@ -235,7 +239,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds of a chat and a stream")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT_PEERS)
     parser.add_argument("--scenarios", nargs="+", choices=CALLS, default=tuple(CALLS))
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--no-unsampled", action="store_true", help="leave out the unsampled chat call")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
     return parser.parse_args()
