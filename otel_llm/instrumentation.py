@@ -94,15 +94,22 @@ def _hook(name: str, client: Client) -> Callable[[ModuleType], None]:
     @harmless
     def imported(module: ModuleType) -> None:
         if _active.get(name) is client:
-            client.install(module, _observer)
+            client.install(module, _observer_for(name))
             _load_prices()
 
     return imported
 
 
-def _observer() -> Observer | None:
-    running = pipeline.current()
-    return running.observer if running is not None else None
+def _observer_for(name: str) -> Observed:
+    """
+    Give the observer of the process to a client, for as long as the client is switched on.
+    """
+
+    def observer() -> Observer | None:
+        running = pipeline.current()
+        return running.observer if running is not None and name in _active else None
+
+    return observer
 
 
 def _load_prices() -> None:

@@ -6,7 +6,7 @@ application imports it, or at once where it has been. The Stainless SDKs share o
 """
 
 from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from msgspec import Struct
@@ -54,7 +54,7 @@ class Operations:
             if hasattr(method, _MARK):
                 continue
             wrapped = wrap(observer, method)
-            setattr(wrapped, _MARK, vars(owner)[name])
+            setattr(wrapped, _MARK, (wrapped, vars(owner)[name]))
             setattr(owner, name, wrapped)
 
     def uninstall(self, module: ModuleType) -> None:
@@ -63,9 +63,10 @@ class Operations:
         """
         for _, owner, name in _methods(module):
             method = vars(owner)[name]
-            # A wrapper that somebody put around ours shows our mark, too.
-            if isinstance(method, FunctionType) and hasattr(method, _MARK):
-                setattr(owner, name, getattr(method, _MARK))
+            ours, original = getattr(method, _MARK, (None, None))
+            # A wrapper that somebody put around ours shows our mark, too: it stays, and ours only passes on.
+            if ours is method:
+                setattr(owner, name, original)
 
 
 def _methods(module: ModuleType) -> Iterator[tuple[Callable[..., Any], Any, str]]:

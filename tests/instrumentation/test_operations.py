@@ -4,6 +4,7 @@ The request methods of provider SDKs as operations: all that one of them sends i
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import threading
 
@@ -15,10 +16,14 @@ import pytest
 
 import otel_llm
 from otel_llm.capture.observer import scope, scope_async
-from otel_llm.instrumentation import _observer
+from otel_llm.pipeline import current
 from otel_llm.testing import Reply
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def _observer():
+    return current().observer
 
 
 @pytest.fixture
@@ -210,3 +215,25 @@ def test_switching_off_in_mid_stream_harms_nobody(server, telemetry):
         otel_llm.shutdown()
         rest = list(stream)
     assert (bool(first.id), len(rest) > 5, len(telemetry.records(1))) == (True, True, 1)
+
+
+def test_wrapper_of_somebody_else_stays(server, telemetry, monkeypatch):
+    """
+    What was wrapped around an SDK's method after us outlives us, and is captured once when we come back.
+    """
+    kind, seen = openai._base_client.SyncAPIClient, []
+    inner = kind.request
+
+    @functools.wraps(inner)
+    def theirs(*args, **kwargs):
+        seen.append(args)
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(kind, "request", theirs)
+    with openai.OpenAI(base_url=server.openai_url, api_key="k") as client:
+        otel_llm.uninstrument()
+        client.chat.completions.create(**CHAT)
+        silent = len(telemetry.records())
+        otel_llm.instrument()
+        client.chat.completions.create(**CHAT)
+    assert (len(seen), silent, attempts(telemetry, 1)) == (2, 0, [1])

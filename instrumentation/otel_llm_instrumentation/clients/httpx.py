@@ -42,9 +42,11 @@ class HTTPX:
         Put the library's own methods back.
         """
         for client in (module.Client, module.AsyncClient):
-            original = getattr(client.__dict__["send"], _MARK, None)
-            if original is not None:
-                client.send = original
+            send = client.__dict__["send"]
+            # A wrapper that somebody put around ours shows our mark, too: it stays, and ours only passes on.
+            ours = getattr(send, _MARK, None)
+            if ours is not None and ours is send:
+                client.send = ours.__wrapped__
 
 
 def _wrap(client: Any, wrapper: Callable[[Any], Any]) -> None:
@@ -52,7 +54,7 @@ def _wrap(client: Any, wrapper: Callable[[Any], Any]) -> None:
     if hasattr(send, _MARK):
         return
     wrapped = wrapper(send)
-    setattr(wrapped, _MARK, send)
+    setattr(wrapped, _MARK, wrapped)
     client.send = wrapped
 
 

@@ -4,6 +4,7 @@ httpx and httpx2 as applications use them without an SDK: what they see is uncha
 
 import asyncio
 import datetime as dt
+import functools
 import inspect
 import json
 import pickle
@@ -581,6 +582,27 @@ def test_wrapped_send_looks_like_the_librarys(lib):
     captured = looks()
     otel_llm.uninstrument()
     assert captured == looks()
+
+
+@libraries
+def test_wrapper_of_somebody_else_stays(lib, server, telemetry, monkeypatch):
+    """
+    What was wrapped around `send` after us outlives us, and is captured once when we come back.
+    """
+    inner, seen = lib.Client.send, []
+
+    @functools.wraps(inner)
+    def theirs(*args, **kwargs):
+        seen.append(args)
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(lib.Client, "send", theirs)
+    otel_llm.uninstrument()
+    lib.post(server.url + PATH, json=CHAT)
+    silent = len(telemetry.records())
+    otel_llm.instrument()
+    lib.post(server.url + PATH, json=CHAT)
+    assert (len(seen), silent, len(telemetry.records(1))) == (2, 0, 1)
 
 
 def test_alias_is_wrapped_once(tmp_path):
