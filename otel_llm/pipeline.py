@@ -33,6 +33,7 @@ from otel_llm.capture.operation import Operation
 from otel_llm.delivery import shared
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.pricing.book import PriceBook
+from otel_llm.pricing.cost import Cost
 from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.content import as_json, content_attributes
@@ -83,7 +84,7 @@ class Pipeline:
         self._severities = _SEVERITIES[settings.record_severity]
         self._tracer = trace.get_tracer(SCOPE, VERSION, schema_url=SCHEMA_URL)
         meter = metrics.get_meter(SCOPE, VERSION, schema_url=SCHEMA_URL)
-        self._metrics = Metrics(meter, names=settings.metric_names, labels=settings.metric_labels)
+        self._metrics = Metrics(meter, price=self._price, names=settings.metric_names, labels=settings.metric_labels)
         self._logger = _logs.get_logger(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._processed: Any = None
         self._limits = LogRecordLimits()
@@ -158,7 +159,7 @@ class Pipeline:
         Price, describe and deliver a finished call.
         """
         call_span: CallSpan = operation.trace.call_span
-        cost = self.book.price(call, fetched=call.billable)
+        cost = self._price(call)
         event_id = new_event_id()
         shared = described(call, cost)
         own = recorded(call, cost, event_id, self._redactor)
@@ -170,8 +171,7 @@ class Pipeline:
         self._emit(call, call_span, record)
         on_span = {**shared, **as_json(content)} if content and self._content.on_span else shared
         close_span(call_span, call, on_span, own.get("otel_llm.error.message"))  # type: ignore[arg-type]
-        if call_span.metered:
-            self._metrics.record(call, cost)
+        self._metrics.record(call, cost, metered=call_span.metered)
 
     def join_logs(self) -> None:
         """
@@ -277,6 +277,8 @@ class Pipeline:
     def _exception(record: LogRecord, attributes: Attributes) -> LogRecord:
         names = ("exception.type", "exception.message", "exception.stacktrace", "error.type")
         told = {name: attributes[name] for name in names if name in attributes}
+        told.setdefault("exception.type", attributes["error.type"])
+        told.setdefault("exception.message", attributes.get("otel_llm.error.message", ""))
         return LogRecord(
             timestamp=record.timestamp,
             observed_timestamp=record.observed_timestamp,
@@ -286,6 +288,9 @@ class Pipeline:
             attributes=told,  # type: ignore[arg-type]
             event_name="gen_ai.client.operation.exception",
         )
+
+    def _price(self, call: Call) -> Cost:
+        return self.book.price(call, fetched=call.billable)
 
     def _reprice(self, event: Event) -> Event:
         """

@@ -17,13 +17,15 @@ from typing import ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
 import msgspec
+from msgspec.structs import replace
 
-from otel_llm.call import Call, Content
+from otel_llm.call import Call, Content, Failure
 from otel_llm.capture.dialect import Request
 from otel_llm.capture.endpoint import Endpoint, Endpoints
 from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.operation import Operation, key_hash
+from otel_llm.capture.quotation import unquoted
 from otel_llm.diagnostics import report_failure
 
 P = ParamSpec("P")
@@ -394,7 +396,10 @@ class Observer:
         if not operation.claim():
             return
         prompt = harmless(_prompt)(operation) if self._content else None
-        self.recorder.ended(operation, operation.call(error, billable=self._billable(operation), prompt=prompt))
+        call = operation.call(error, billable=self._billable(operation), prompt=prompt)
+        if call.failure is not None and not self._content:
+            call = replace(call, failure=_discreet(call.failure, operation))
+        self.recorder.ended(operation, call)
 
     def _started(self, operation: Operation, endpoint: Endpoint, http: HttpRequest) -> bool:
         request = self._request(endpoint, http)
@@ -443,6 +448,17 @@ class Observer:
 
 
 _UNFINISHED = frozenset({"queued", "in_progress"})
+
+
+def _discreet(failure: Failure, operation: Operation) -> Failure:
+    """
+    Keep the prompt out of a provider's words; where the two cannot be compared, there are no words.
+    """
+    status = operation.exchange.status if operation.exchange is not None else None
+    if status is None or not failure.message:
+        return failure
+    prompt = harmless(_prompt)(operation)
+    return replace(failure, message=unquoted(failure.message, prompt) if prompt is not None else f"HTTP {status}")
 
 
 def _prompt(operation: Operation) -> Content | None:

@@ -8,7 +8,7 @@ threads that make calls. Where nobody collects, or many wait, each new call reco
 
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from otel_llm.call import Call
+from otel_llm.pricing.book import BOOK_LOADING
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry.record import Attributes, started
 from otel_llm.telemetry.semconv import (
@@ -42,44 +43,61 @@ MAX_WAIT_NS: Final = 120_000_000_000
 class Metrics:
     """
     The instruments of one meter; `labels` are those that may become metric attributes.
+
+    `price` is asked again for calls that ended before the price book was loaded.
     """
 
-    def __init__(self, meter: Meter, *, names: MetricNames = "released", labels: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        price: Callable[[Call], Cost],
+        names: MetricNames = "released",
+        labels: Sequence[str] = (),
+    ) -> None:
+        self._price = price
         self._labels = frozenset(labels)
         self._set = _Released(meter) if names == "released" else _Next(meter)
         self._cost = meter.create_counter("otel_llm.cost", unit="{USD}", description="Money spent on provider calls.")
         # It never has a value: that somebody asks for one tells us that metrics are being collected.
         meter.create_observable_gauge("otel_llm.collection", callbacks=[_catch_up])
 
-    def record(self, call: Call, cost: Cost) -> None:
+    def record(self, call: Call, cost: Cost, *, metered: bool = True) -> None:
         """
-        Count one finished call.
+        Count one finished call; with `metered` false only its cost, as somebody else records the rest.
         """
-        _waiting.append((self, _small(call), cost, otel_context.get_current()))
+        _waiting.append((self, _small(call), cost, otel_context.get_current(), metered))
         if _overdue(call.started_ns):
             _record_oldest()
             _record_oldest()
 
-    def measure(self, call: Call, cost: Cost, context: Context) -> None:
+    def measure(self, call: Call, cost: Cost, context: Context, *, metered: bool) -> None:
         """
         Give one call to the instruments; `context` is that in which it ended, for exemplars.
         """
-        attributes = started(call.operation, call.provider, call.request_model, None, None)
-        if call.response_model is not None:
-            attributes[RESPONSE_MODEL] = call.response_model
-        if self._labels:
-            for name in self._labels & call.labels.keys():
-                attributes[f"otel_llm.label.{name}"] = call.labels[name]
+        attributes = self._attributes(call)
+        if cost.unknown_reason == BOOK_LOADING:
+            cost = self._price(call)
         if cost.total:
             self._cost.add(float(cost.total), attributes, context)  # type: ignore[arg-type]
+        if not metered:
+            return
         if call.server_address is not None:
             attributes = {**attributes, SERVER_ADDRESS: call.server_address}
             if call.server_port is not None:
                 attributes[SERVER_PORT] = call.server_port
         self._set.record(call, attributes, context)
 
+    def _attributes(self, call: Call) -> Attributes:
+        attributes = started(call.operation, call.provider, call.request_model, None, None)
+        if call.response_model is not None:
+            attributes[RESPONSE_MODEL] = call.response_model
+        for name in self._labels & call.labels.keys():
+            attributes[f"otel_llm.label.{name}"] = call.labels[name]
+        return attributes
 
-_waiting: deque[tuple[Metrics, Call, Cost, Context]] = deque()
+
+_waiting: deque[tuple[Metrics, Call, Cost, Context, bool]] = deque()
 """Of all meters together: an SDK keeps the first callback of an instrument, whoever made it."""
 
 
@@ -110,10 +128,10 @@ def _overdue(now_ns: int) -> bool:
 
 def _record_oldest() -> bool:
     try:
-        metrics, call, cost, context = _waiting.popleft()
+        metrics, call, cost, context, metered = _waiting.popleft()
     except IndexError:
         return False
-    metrics.measure(call, cost, context)
+    metrics.measure(call, cost, context, metered=metered)
     return True
 
 
