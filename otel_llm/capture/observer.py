@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from fnmatch import fnmatchcase
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -243,7 +243,7 @@ class Reaper:
     """
 
     def __init__(self) -> None:
-        self._open: WeakSet[Sending] = WeakSet()
+        self._open: WeakValueDictionary[int, Sending] = WeakValueDictionary()
         self._dropped: queue.SimpleQueue[Sending] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -251,7 +251,7 @@ class Reaper:
         """
         Keep an eye on an open answer, and see that the thread runs, also in a forked child.
         """
-        self._open.add(sending)
+        self._open[id(sending)] = sending
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
             self._thread.start()
@@ -277,8 +277,11 @@ class Reaper:
         Finish every answer that is still open, now that the process ends.
         """
         self.drain()
-        for sending in tuple(self._open):
-            sending.ended("closed")
+        # A list made in one step: other threads may still open answers.
+        for reference in self._open.valuerefs():
+            sending = reference()
+            if sending is not None:
+                sending.ended("closed")
 
     def _run(self) -> None:
         while True:
