@@ -59,11 +59,11 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        self.loop = native.new_event_loop()
-        self.loop.set_default_executor(DaemonPool(POOL_THREADS))
-        # Callbacks from outside would otherwise run in the context of the application thread that posted them.
+        # The loop and callbacks from outside would otherwise keep the context of the application's call they came in.
         self._context = contextvars.Context()
         self._context.run(suppress_instrumentation)
+        self.loop = self._context.run(native.new_event_loop)
+        self.loop.set_default_executor(DaemonPool(POOL_THREADS))
         native.start_thread(self._run, "otel-llm")
 
     def post(self, callback: Callable[..., object], *args: object) -> None:
