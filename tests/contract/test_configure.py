@@ -190,6 +190,21 @@ class TestRunning:
         assert application.rows(columns="user_id, labels") == [("u1", '{"tenant_id":"t1"}'), (None, None)]
 
     @pytest.mark.slow
+    def test_first_call_is_forgotten(self, application):
+        """
+        The call in which delivery was started is not kept by what was started.
+        """
+        said = run(
+            application,
+            "import gc",
+            "from otel_llm.capture.operation import Operation",
+            "otel_llm.configure(sinks=['sqlite'])",
+            "call(), otel_llm.flush(10), gc.collect()",
+            "print(sum(isinstance(each, Operation) for each in gc.get_objects()))",
+        )
+        assert said == f"{ANSWER}0\n"
+
+    @pytest.mark.slow
     def test_uninstrument(self, application):
         """
         Between `uninstrument` and `instrument` nothing is captured, also with clients that were made before.
