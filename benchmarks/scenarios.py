@@ -3,6 +3,7 @@ What is measured: each scenario makes a client and gives a function that makes s
 """
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def _anthropic(kind: Any, transport: httpx2.MockTransport) -> Any:
     return kind(http_client=httpx2.Client(transport=transport), api_key="sk-benchmark", max_retries=0)
 
 
+@functools.cache
 def _plain_request() -> tuple[httpx2.Client, httpx2.Request]:
     client = httpx2.Client(transport=traffic.answering(b'{"rows":[]}'))
     return client, client.build_request("GET", "https://inventory.example.com/v2/items/4711")
