@@ -6,7 +6,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from os import cpu_count
+from os import cpu_count, getloadavg
 
 
 def render(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -28,11 +28,12 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def machine() -> str:
     """
-    Say where and when the figures were made.
+    Say where and when the figures were made, and how busy the machine was.
     """
     now = datetime.now(UTC).date().isoformat()
     model = f", {name}" if (name := _processor()) else ""
-    return f"{now}, {cpu_count()} cores{model}, {platform.system()}, Python {platform.python_version()}"
+    load = f"load {getloadavg()[2]:.1f} over 15 minutes"
+    return f"{now}, {cpu_count()} cores{model}, {platform.system()}, Python {platform.python_version()}, {load}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
