@@ -33,9 +33,12 @@ CALLS = {
     "anthropic": 120,
     "anthropic stream of 50": 20,
     "anthropic stream of 500": 8,
-    "not an LLM call": 500,
+    "not an LLM call": 1500,
 }
 """Calls of one round."""
+
+PAIRED = ("not an LLM call",)
+"""What is so little that bare and instrumented take turns within one process; of `none` it shows the noise."""
 
 DEFAULT_PEERS = (
     "none",
@@ -140,19 +143,19 @@ class Session:
         """
         processes = [Process(name, self.variables) for name in self.peers]
         try:
-            bare = self._phase(processes, "bare")
+            bare = self._phase(processes, "bare", tuple(each for each in self.scenarios if each not in PAIRED))
             for process in processes:
                 process.switch_on()
-            instrumented = self._phase(processes, "instrumented")
+            instrumented = self._phase(processes, "instrumented", self.scenarios)
         finally:
             for process in processes:
                 process.end()
-        figures = {scenario: _added(bare[scenario], instrumented[scenario]) for scenario in self.scenarios}
+        figures = {scenario: _added(bare.get(scenario), rounds) for scenario, rounds in instrumented.items()}
         return figures, {process.name: process.versions for process in processes}
 
-    def _phase(self, processes: list[Process], name: str) -> dict[str, Rounds]:
+    def _phase(self, processes: list[Process], name: str, scenarios: tuple[str, ...]) -> dict[str, Rounds]:
         figures = {}
-        for scenario in self.scenarios:
+        for scenario in scenarios:
             print(f"{name}: {scenario} ...", file=sys.stderr)
             figures[scenario] = self._measured([one for one in processes if one.knows(scenario)], scenario)
         return figures
@@ -168,10 +171,12 @@ class Session:
         return rounds
 
 
-def _added(bare: Rounds, instrumented: Rounds) -> dict[str, Figure]:
+def _added(bare: Rounds | None, instrumented: Rounds) -> dict[str, Figure]:
     """
     Take from each peer's difference the drift of the process that stayed bare, round by round.
     """
+    if bare is None:
+        return {name: _median(rounds) for name, rounds in instrumented.items()}
     before, after = _beyond_bare(bare), _beyond_bare(instrumented)
     added = {name: {kind: after[name][kind] - before[name][kind] for kind in _KINDS} for name in after}
     return {**added, "none": _median(bare["none"])}
@@ -217,7 +222,7 @@ def _table(scenario: str, figures: dict[str, Figure], peers: tuple[str, ...]) ->
         if peer not in figures:
             continue
         mine = figures[peer]
-        name = "(the bare call)" if peer == "none" else peer
+        name = peer if peer != "none" else "(noise)" if scenario in PAIRED else "(the bare call)"
         ratios = ["-"] * 3 if peer == "none" else [_ratio(figures, peer, *base) for base in _BASES]
         rows.append([name, *(number(mine[kind], digits) for kind in _KINDS), *ratios])
     return render(head, rows)
