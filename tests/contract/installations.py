@@ -17,7 +17,8 @@ def environment(name, *requirements, source=False, python=sys.executable):
     Give the interpreter of a virtual environment with these packages; `source` adds this tree, editable, no extras.
     """
     wanted = [*requirements, *(["-e", str(ROOT)] if source else [])]
-    folder = _cache() / f"{name}-{_digest(python, *wanted)}"
+    tool = "uv" if _UV else "pip"  # what one of them makes the other cannot always change
+    folder = _cache() / f"{name}-{_digest(tool, python, *wanted)}"
     interpreter = folder / "bin" / "python"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,8 +53,8 @@ def _cache():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-llm-tests"
 
 
-def _digest(python, *wanted):
-    text = "\0".join([str(python), sys.version, (ROOT / "pyproject.toml").read_text(), *wanted])
+def _digest(*parts):
+    text = "\0".join([*map(str, parts), sys.version, (ROOT / "pyproject.toml").read_text()])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
