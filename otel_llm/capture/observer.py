@@ -7,11 +7,13 @@ is `harmless`: what goes wrong in our own code is reported once and changes noth
 """
 
 import functools
+import gc
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, Token
 from fnmatch import fnmatchcase
+from threading import get_ident
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -87,6 +89,19 @@ class Recorder(Protocol):
 
 
 _current: ContextVar[Operation | None] = ContextVar("otel_llm_operation", default=None)
+
+_collecting: set[int] = set()
+"""The thread in which the garbage collector runs: at any moment, hence under any lock, and there only."""
+
+
+def _note_collection(phase: str, _facts: object) -> None:
+    if phase == "start":
+        _collecting.add(get_ident())
+    else:
+        _collecting.clear()
+
+
+gc.callbacks.append(_note_collection)
 
 
 class Sending:
@@ -213,7 +228,10 @@ class Sending:
         """
         Note that the body ended: read to its end, let go of, or broken off by `error`.
         """
-        if self.exchange.end is None:
+        if _collecting == {get_ident()}:
+            # SDKs close their streams in finalisers.
+            self.dropped()
+        elif self.exchange.end is None:
             self._settle(end, error)
 
     @harmless

@@ -5,6 +5,7 @@ httpx and httpx2 as applications use them without an SDK: what they see is uncha
 import asyncio
 import datetime as dt
 import functools
+import gc
 import inspect
 import json
 import pickle
@@ -19,6 +20,7 @@ from either import collected, drive, first, items, opened, value
 from outcomes import chain, plain
 
 import otel_llm
+from otel_llm.pipeline import Pipeline
 from otel_llm.testing import ProviderServer, Reply
 
 PATH = "/v1/chat/completions"
@@ -561,6 +563,30 @@ async def test_cancelled_read_is_cancelled(lib, server, telemetry):
             await asyncio.wait_for(response.aread(), 0.1)
         await asyncio.to_thread(server.wait_for, lambda seen: seen.requests[-1].closed_early)
     assert summary(telemetry.record())["status"] == "cancelled"
+
+
+@libraries
+def test_nothing_is_recorded_inside_the_garbage_collector(lib, server, telemetry, monkeypatch):
+    """
+    The collector may run under any lock of anybody: the calls whose streams it finds are recorded on another thread.
+    """
+    recorded_on = []
+    ended = Pipeline.ended
+    monkeypatch.setattr(Pipeline, "ended", lambda *args: (recorded_on.append(threading.get_ident()), ended(*args)))
+    with lib.Client() as client:
+
+        def drop():
+            request = client.build_request("POST", server.url + PATH, json=STREAM)
+            response = client.send(request, stream=True)
+            cycle = [response.iter_lines(), response]
+            next(cycle[0])
+            cycle.append(cycle)
+
+        for _ in range(5):
+            drop()
+        gc.collect()
+        telemetry.records(5)
+    assert threading.get_ident() not in recorded_on
 
 
 # --- Taking part and leaving ---
