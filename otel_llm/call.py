@@ -3,7 +3,8 @@ What one logical provider call was.
 
 A `Call` is made once, when the last byte has been read or the call has failed, and travels unchanged down the road:
 `pricing` puts a price on it, `telemetry` turns it into a span, metrics and an `Event`. Durations are integer
-nanoseconds, moments are Unix nanoseconds, money is `Decimal` US dollars. Absent is `None`, never 0.
+nanoseconds, moments are Unix nanoseconds, money is `Decimal` US dollars. Absent is `None`, never 0. Nothing here can be
+part of a cycle, so the garbage collector is spared the look (`gc=False`).
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ class Attempt(Struct, frozen=True, gc=False):
     error_type: str | None = None
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, gc=False):
     """
     Why a call failed.
     """
@@ -96,7 +97,7 @@ class RateLimit(Struct, frozen=True, gc=False):
     tokens_reset: str | None = None
 
 
-class Parameters(Struct, frozen=True):
+class Parameters(Struct, frozen=True, gc=False):
     """
     What the request asked for besides its content.
     """
@@ -165,7 +166,7 @@ class ResponseCache(Struct, frozen=True, gc=False):
     embedding_input_tokens: int | None = None
 
 
-class Content(Struct, frozen=True):
+class Content(Struct, frozen=True, gc=False):
     """
     Prompt and answer, in the shapes of the GenAI message schemas; kept only when the operator asked for it.
     """
@@ -176,7 +177,7 @@ class Content(Struct, frozen=True):
     tool_definitions: list[dict[str, object]] | None = None
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class Call(Struct, frozen=True, kw_only=True, gc=False):
     """
     One logical provider call: SDK retries are attempts inside it, a fallback to another model is a new call.
     """

@@ -34,7 +34,7 @@ class Route(Struct, frozen=True):
     method: str = "POST"
 
 
-class Request(Struct):
+class Request(Struct, gc=False):
     """
     What a request body and path tell.
     """
@@ -54,7 +54,7 @@ class Request(Struct):
     """What the request's own metadata calls labels; empty for most dialects."""
 
 
-class Response(Struct):
+class Response(Struct, gc=False):
     """
     What an answer told so far; a stream fills it frame by frame, and the last word wins.
     """

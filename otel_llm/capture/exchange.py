@@ -26,7 +26,7 @@ MALFORMED: Final = "malformed_response"
 _NOTHING = Response()
 
 
-class HttpRequest(Struct, frozen=True):
+class HttpRequest(Struct, frozen=True, gc=False):
     """
     What a client plugin hands over of a request; `body` is None when it is streamed by the user.
     """

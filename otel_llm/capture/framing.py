@@ -125,6 +125,10 @@ def _frames(block: bytes) -> list[Frame]:
 def _frame(part: bytes) -> Frame | None:
     if part.startswith(b"data: ") and b"\n" not in part:
         return b"", part[6:]
+    if part.startswith(b"event: "):
+        name, _, rest = part[7:].partition(b"\n")
+        if rest.startswith(b"data: ") and b"\n" not in rest:
+            return name, rest[6:]
     return _frame_of_lines(part)
 
 

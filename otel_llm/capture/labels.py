@@ -58,7 +58,7 @@ def labels(**values: object) -> Iterator[None]:
         _labels.reset(token)
 
 
-class Context(msgspec.Struct, frozen=True):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """
     What is known of a call's surroundings when it starts.
     """

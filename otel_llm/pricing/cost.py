@@ -9,7 +9,7 @@ CostSource = Literal["provider", "operator", "book", "openrouter", "estimate"]
 """Who set the price; `book` is the bundled genai-prices table."""
 
 
-class Cost(Struct, frozen=True):
+class Cost(Struct, frozen=True, gc=False):
     """
     The price of one call in US dollars, or the reason why it is not known.
 

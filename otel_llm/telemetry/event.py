@@ -6,6 +6,7 @@ changes; its `id` is the idempotency key in every sink.
 """
 
 import os
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,7 @@ class Scope(Struct, frozen=True):
     version: str = ""
 
 
-class Event(Struct, frozen=True, array_like=True):
+class Event(Struct, frozen=True, array_like=True, gc=False):
     """
     One call as it leaves: times in Unix nanoseconds, ids in lower-case hex (empty when there is no span).
     """
@@ -102,10 +103,16 @@ def new_event_id() -> str:
     """
     Mint a UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then 74 random bits.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    number = (time.time_ns() // 1_000_000) << 80 | _random_bits(80)
     digits = f"{number & _RANDOM | _VERSION_AND_VARIANT:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 _VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
 _RANDOM = ~(0xF << 76 | 0b11 << 62)
+
+# A generator of our own, seeded by the system: the application may seed the common one, a fork inherits this one.
+_generator = random.Random()  # noqa: S311 - ids have to be unique, not secret
+_random_bits = _generator.getrandbits
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_generator.seed)

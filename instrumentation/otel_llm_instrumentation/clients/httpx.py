@@ -109,23 +109,20 @@ def _beginner(observer: Observed) -> Callable[[Any], Sending | None]:
         if seen is None:
             return None
         url = request.url
-        endpoint = seen.endpoint(request.method, url.host, url.port, url.path)
+        method, host, port, path = request.method, url.host, url.port, url.path
+        endpoint = seen.endpoint(method, host, port, path)
         if endpoint is None:
             return None
         # `request.content` would raise for a body that the user streams, `request.read()` would use it up.
         body = getattr(request, "_content", None)
-        return seen.begin(
-            endpoint,
-            HttpRequest(
-                request.method, url.host, _port(url), url.path, request.headers.raw, body, url.query.decode("latin-1")
-            ),
-        )
+        port = port or _PORTS.get(url.scheme)
+        query = url.query.decode("latin-1")
+        return seen.begin(endpoint, HttpRequest(method, host, port, path, request.headers.raw, body, query))
 
     return begin
 
 
-def _port(url: Any) -> int | None:
-    return url.port or {"https": 443, "http": 80}.get(url.scheme)
+_PORTS = {"https": 443, "http": 80}
 
 
 def _sent(request: Any, sending: Sending) -> Any:

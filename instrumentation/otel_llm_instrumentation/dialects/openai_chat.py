@@ -2,7 +2,6 @@
 OpenAI chat completions, the format that most other providers speak too.
 """
 
-
 from msgspec import Raw, Struct
 
 from otel_llm.call import Content, Parameters
