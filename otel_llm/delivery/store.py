@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -169,5 +170,10 @@ def _cursor(path: Path) -> int:
 def last_written(folder: Path) -> float:
     """
     Give the time of the last change in a journal folder, in Unix seconds.
+
+    It is infinity where the folder's owner has just renamed or removed it.
     """
-    return max((path.stat().st_mtime for path in folder.glob(f"*{_SEGMENT}")), default=folder.stat().st_mtime)
+    try:
+        return max((path.stat().st_mtime for path in folder.glob(f"*{_SEGMENT}")), default=folder.stat().st_mtime)
+    except FileNotFoundError:
+        return inf
