@@ -5,7 +5,7 @@ It never raises, does nothing when `OTEL_SDK_DISABLED` or `OTEL_LLM_ENABLED` say
 """
 
 from otel_llm import switch
-from otel_llm.capture.observer import harmless
+from otel_llm.capture.harmless import harmless
 
 
 @harmless

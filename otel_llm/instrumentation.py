@@ -14,7 +14,8 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from wrapt import register_post_import_hook
 
 from otel_llm import pipeline, plugins
-from otel_llm.capture.observer import Observer, harmless
+from otel_llm.capture.harmless import harmless
+from otel_llm.capture.observer import Observer
 
 Observed = Callable[[], Observer | None]
 

@@ -1,22 +1,17 @@
 """
-Sees what passes, and is the one place that promises: the user's call is never broken.
+Sees what passes.
 
 Client plugins hold a `Sending` for each request that is ours and tell it what passes; provider SDKs run their central
 request method inside `scope`, so that their retries are attempts of one operation. All that a client plugin can call
-is `harmless`: what goes wrong in our own code is reported once and changes nothing for the user.
+is `harmless`.
 """
 
 import functools
-import gc
-import queue
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, Token
 from fnmatch import fnmatchcase
-from threading import get_ident
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
-from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -25,31 +20,17 @@ from otel_llm.call import Call, Content, Failure
 from otel_llm.capture.dialect import Request
 from otel_llm.capture.endpoint import Endpoint, Endpoints
 from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest
+from otel_llm.capture.harmless import harmless
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.operation import Operation, key_hash
 from otel_llm.capture.quotation import unquoted
+from otel_llm.capture.reaper import collecting, reaper
 from otel_llm.diagnostics import report_failure
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _BACKGROUND_IDS = 10_000
-
-
-def harmless(function: Callable[P, R]) -> Callable[P, R | None]:
-    """
-    Keep what goes wrong inside `function` away from the user's call: it gives None and one line in our own log.
-    """
-
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - the promise of this module
-            report_failure(function.__qualname__, error)
-            return None
-
-    return guarded
 
 
 class Recorder(Protocol):
@@ -89,19 +70,6 @@ class Recorder(Protocol):
 
 
 _current: ContextVar[Operation | None] = ContextVar("otel_llm_operation", default=None)
-
-_collecting: set[int] = set()
-"""The thread in which the garbage collector runs: at any moment, hence under any lock, and there only."""
-
-
-def _note_collection(phase: str, _facts: object) -> None:
-    if phase == "start":
-        _collecting.add(get_ident())
-    else:
-        _collecting.clear()
-
-
-gc.callbacks.append(_note_collection)
 
 
 class Sending:
@@ -228,7 +196,7 @@ class Sending:
         """
         Note that the body ended: read to its end, let go of, or broken off by `error`.
         """
-        if _collecting == {get_ident()}:
+        if collecting():
             # SDKs close their streams in finalisers.
             self.dropped()
         elif self.exchange.end is None:
@@ -255,61 +223,6 @@ class Sending:
             self._observer.settle(self.operation, self.exchange, error)
 
 
-class Reaper:
-    """
-    Finishes the calls whose streams nobody ends: those the garbage collector found, and those open at the exit.
-    """
-
-    def __init__(self) -> None:
-        self._open: WeakValueDictionary[int, Sending] = WeakValueDictionary()
-        self._dropped: queue.SimpleQueue[Sending] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def watch(self, sending: Sending) -> None:
-        """
-        Keep an eye on an open answer, and see that the thread runs, also in a forked child.
-        """
-        self._open[id(sending)] = sending
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
-            self._thread.start()
-
-    def put(self, sending: Sending) -> None:
-        """
-        Hand over a call; takes no lock (`SimpleQueue.put` is reentrant), so a finaliser may do it.
-        """
-        self._dropped.put(sending)
-
-    def drain(self) -> None:
-        """
-        Finish what was handed over so far, on this thread.
-        """
-        while True:
-            try:
-                self._dropped.get_nowait().ended("closed")
-            except queue.Empty:
-                return
-
-    def end_all(self) -> None:
-        """
-        Finish every answer that is still open, now that the process ends.
-        """
-        self.drain()
-        # A list made in one step: other threads may still open answers.
-        for reference in self._open.valuerefs():
-            sending = reference()
-            if sending is not None:
-                sending.ended("closed")
-
-    def _run(self) -> None:
-        while True:
-            self._dropped.get().ended("closed")
-
-
-_reaper = Reaper()
-"""One for all observers of a process, so that switching on and off leaves no thread behind each time."""
-
-
 class Observer:
     """
     Sees the requests of all client plugins and tells the recorder of the calls among them.
@@ -326,7 +239,7 @@ class Observer:
         propagate: Sequence[str] = (),
     ) -> None:
         self.recorder = recorder
-        self.reaper = _reaper
+        self.reaper = reaper
         self._match = endpoints.match
         self._surroundings = surroundings
         self._content = content

@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from otel_llm.capture.exchange import HttpRequest
-from otel_llm.capture.observer import Observer, Sending, harmless
+from otel_llm.capture.harmless import harmless
+from otel_llm.capture.observer import Observer, Sending
 
 Observed = Callable[[], Observer | None]
 

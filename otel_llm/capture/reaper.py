@@ -1,0 +1,127 @@
+"""
+The thread that finishes what nobody ends: answers that the garbage collector found, or that are open at the exit.
+"""
+
+import gc
+import os
+import queue
+import threading
+from threading import get_ident
+from typing import Final, Protocol
+from weakref import WeakValueDictionary
+
+from otel_llm.capture.exchange import End
+
+_DRAIN_SECONDS: Final = 1.0
+
+
+class Endable(Protocol):
+    """
+    What can be told that it ended.
+    """
+
+    def ended(self, end: End) -> None:
+        """
+        Finish, once.
+        """
+
+
+class Reaper:
+    """
+    Finishes the calls whose streams nobody ends: those the garbage collector found, and those open at the exit.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """
+        Begin anew, in a forked child: what was open belongs to the parent, which records it.
+        """
+        self._open: WeakValueDictionary[int, Endable] = WeakValueDictionary()
+        self._dropped: queue.SimpleQueue[Endable] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, sending: Endable) -> None:
+        """
+        Keep an eye on an open answer, and see that the thread runs, also in a forked child.
+        """
+        self._open[id(sending)] = sending
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
+            self._thread.start()
+
+    def put(self, sending: Endable) -> None:
+        """
+        Hand over a call; takes no lock (`SimpleQueue.put` is reentrant), so a finaliser may do it.
+        """
+        self._dropped.put(sending)
+
+    def drain(self) -> None:
+        """
+        Wait until what was handed over so far is finished; where the thread does not run, do its work.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            mark = _Mark()
+            self._dropped.put(mark)
+            mark.reached.wait(_DRAIN_SECONDS)
+        while True:
+            try:
+                self._dropped.get_nowait().ended("closed")
+            except queue.Empty:
+                return
+
+    def end_all(self) -> None:
+        """
+        Finish every answer that is still open, now that the process ends.
+        """
+        self.drain()
+        # A list made in one step: other threads may still open answers.
+        for reference in self._open.valuerefs():
+            sending = reference()
+            if sending is not None:
+                sending.ended("closed")
+
+    def _run(self) -> None:
+        while True:
+            self._dropped.get().ended("closed")
+
+
+class _Mark:
+    """
+    Stands in the queue: when it is reached, all before it is finished.
+    """
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+
+    def ended(self, _end: End) -> None:
+        self.reached.set()
+
+
+reaper = Reaper()
+"""One for all observers of a process, so that switching on and off leaves no thread behind each time."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=reaper.forget)
+
+
+def collecting() -> bool:
+    """
+    Tell whether this runs inside the garbage collector, where no lock may be taken.
+    """
+    return _collecting == {get_ident()}
+
+
+_collecting: set[int] = set()
+"""The thread in which the garbage collector runs: at any moment, hence under any lock, and there only."""
+
+
+def _note_collection(phase: str, _facts: object) -> None:
+    if phase == "start":
+        _collecting.add(get_ident())
+    else:
+        _collecting.clear()
+
+
+gc.callbacks.append(_note_collection)
