@@ -48,7 +48,7 @@ def test_a_reader_that_goes_away_is_no_error(otel_llm, record, event, tmp_path):
 
 @pytest.fixture
 def _interruptible():
-    """A run in the background may have been started with Ctrl-C ignored, which programs started here would inherit."""
+    """Undo that a run in the background may ignore Ctrl-C, which programs started here would inherit."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
