@@ -14,9 +14,12 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 ifdef UV
 MAKE_VENV := uv venv --python '>=3.11' $(VENV)
 INSTALL := uv pip install --python $(BIN)/python
+HAVE_PIP := :
 else
 MAKE_VENV := $(PYTHON) -m venv $(VENV)
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+# A virtual environment that uv made has no pip.
+HAVE_PIP := $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 endif
 
 .PHONY: demo test lint types bench clean
@@ -46,11 +49,13 @@ clean:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo 'Installing otel-llm and two provider SDKs into $(VENV), once ...'
+	@$(HAVE_PIP)
 	$(INSTALL) -e '.[all]' 'anthropic>=2' 'openai>=3'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo 'Installing otel-llm and its tools into $(VENV), once ...'
+	@$(HAVE_PIP)
 	$(if $(UV),,$(INSTALL) --upgrade 'pip>=25.1')
 	$(INSTALL) -e '.[all]' --group dev
 	@touch $@
