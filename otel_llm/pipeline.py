@@ -234,11 +234,11 @@ class Pipeline:
         )
         try:
             self._logger.emit(self._plain(record))
+            if call.failure is not None and self.settings.exception_event:
+                self._logger.emit(self._exception(record, attributes))
         except Exception as error:  # noqa: BLE001 - somebody else's processor, which stands before ours
             diagnostics.report_failure("a log processor", error)
             self._append(call_span, attributes, severity, timestamp)
-        if call.failure is not None and self.settings.exception_event:
-            self._logger.emit(self._exception(record, attributes))
 
     def _append(self, call_span: CallSpan, attributes: Attributes, severity: SeverityNumber, timestamp: int) -> None:
         """
