@@ -74,7 +74,7 @@ PEERS = {
         extra={"openai stream": 1, "anthropic stream": 1},  # "streaming response … took …"
     ),
     "openlit": Peer(
-        ("openai", "anthropic", "openlit"),
+        ("openai", "anthropic", "openlit>=1.45"),
         ("openlit.instrumentation.openai", "openlit.instrumentation.anthropic"),
         metered_by="they",
         native=False,
