@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from otel_llm.configuration import configure, flush, shutdown, stats
     from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Receipt, Record, Rejected, Retry, Sink
     from otel_llm.delivery.stats import SinkStats
-    from otel_llm.errors import MissingExtra, OtelLLMError, Problem, SettingsError, UnknownPlugin
+    from otel_llm.errors import (
+        MissingExtra,
+        NotDelivered,
+        OtelLLMError,
+        Problem,
+        SettingsError,
+        Unauthorized,
+        UnknownPlugin,
+    )
     from otel_llm.instrumentation import instrument, uninstrument
     from otel_llm.pricing.cost import Cost
     from otel_llm.telemetry.event import Event
@@ -36,7 +44,15 @@ _HOMES = {
         "Sink",
     ),
     "otel_llm.delivery.stats": ("SinkStats",),
-    "otel_llm.errors": ("MissingExtra", "OtelLLMError", "Problem", "SettingsError", "UnknownPlugin"),
+    "otel_llm.errors": (
+        "MissingExtra",
+        "NotDelivered",
+        "OtelLLMError",
+        "Problem",
+        "SettingsError",
+        "Unauthorized",
+        "UnknownPlugin",
+    ),
     "otel_llm.instrumentation": ("instrument", "uninstrument"),
     "otel_llm.pricing.cost": ("Cost",),
     "otel_llm.telemetry.event": ("Event",),
@@ -55,6 +71,7 @@ __all__ = [
     "Event",
     "Failure",
     "MissingExtra",
+    "NotDelivered",
     "OtelLLMError",
     "Parameters",
     "Problem",
@@ -69,6 +86,7 @@ __all__ = [
     "Sink",
     "SinkStats",
     "StreamReader",
+    "Unauthorized",
     "UnknownPlugin",
     "Usage",
     "configure",

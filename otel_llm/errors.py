@@ -6,6 +6,8 @@ OtelLLMError
 ├── UnknownPlugin     a sink, client or dialect name that no installed package provides
 ├── MissingExtra      a plugin is installed but the client library it drives is not
 ├── JournalError      the journal cannot be written or read
+├── NotDelivered      a sink did not get rid of a batch, in words that are safe to show; it is sent again
+│   └── Unauthorized  because the server does not accept our credentials
 ├── PriceError        a price table that cannot be read
 └── StoreError        a usage store that is missing or cannot be read
 """
@@ -58,6 +60,18 @@ class MissingExtra(OtelLLMError):  # noqa: N818
 
 class JournalError(OtelLLMError):
     """The journal cannot be written or read."""
+
+
+class NotDelivered(OtelLLMError):  # noqa: N818
+    """
+    A sink did not get rid of a batch, which is sent again after the sink was opened anew.
+
+    The message is shown to operators: it never quotes a record, and names a server by its host only.
+    """
+
+
+class Unauthorized(NotDelivered):
+    """The server does not accept our credentials: said at once, and tried again at long intervals only."""
 
 
 class PriceError(OtelLLMError):

@@ -25,7 +25,7 @@ from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Outcome, Reco
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.delivery.stats import Ledger
 from otel_llm.delivery.threaded import ThreadedSink
-from otel_llm.errors import JournalError, OtelLLMError
+from otel_llm.errors import JournalError, NotDelivered, OtelLLMError, Unauthorized
 from otel_llm.telemetry.event import Event
 
 logger = logging.getLogger(__name__)
@@ -325,6 +325,9 @@ class Courier:
                 receipt = await sink.send(batch)
                 each = receipt.of(batch)
                 outcomes = receipt.outcomes if isinstance(receipt.outcomes, Rejected) else each
+            except NotDelivered as caught:
+                error = caught
+                self._open = False
             except OtelLLMError:
                 raise
             except Exception as caught:  # noqa: BLE001 - whatever a sink raises means: retry all
@@ -361,7 +364,7 @@ class Courier:
             self.breaker.delay(1, after)
 
     def _failed(self, error: Exception | None, after: float | None) -> None:
-        self.breaker.failed(after, refused=isinstance(error, PermissionError))
+        self.breaker.failed(after, refused=isinstance(error, Unauthorized))
         self.ledger.state = "broken" if self.breaker.broken else "retrying"
         self.ledger.last_error = "the sink asked to retry" if error is None else _words(error)
         if self.breaker.failures == 1:

@@ -48,6 +48,8 @@ class Retry(Struct, frozen=True, gc=False):
     """
 
     after: float | None = None
+    reason: str | None = None
+    """What the server said, such as `HTTP 503`; shown to operators."""
 
 
 class Rejected(Struct, frozen=True, gc=False):
@@ -94,7 +96,10 @@ _ALL_DELIVERED = Receipt(DELIVERED)
 @runtime_checkable
 class Sink(Protocol):
     """
-    Where records go. `Options` is a frozen, keyword-only dataclass; an exception from `send` means: retry all.
+    Where records go. `Options` is a frozen, keyword-only dataclass.
+
+    An exception from `open` or `send` means: open again, send all again. Operators see no more of it than its class,
+    status and host; only what `NotDelivered` says is shown as it is. `Unauthorized` stops the sink at once.
     """
 
     Options: ClassVar[type[Any]]

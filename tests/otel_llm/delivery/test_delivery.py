@@ -7,7 +7,7 @@ import time
 import pytest
 
 from otel_llm.delivery.sink import DELIVERED, Receipt, Rejected, Retry
-from otel_llm.errors import MissingExtra, SettingsError
+from otel_llm.errors import MissingExtra, SettingsError, Unauthorized
 
 
 def dead_letters(settings) -> list[dict]:
@@ -281,7 +281,7 @@ class TestSinks:
 
     def test_refused_authentication(self, deliver, spec, scripted, make_event):
         """A sink that does not know us breaks the circuit at once, and is mended by a success."""
-        sink = scripted(PermissionError("401"))
+        sink = scripted(Unauthorized("HTTP 401"))
         delivery = deliver(spec(sink))
         delivery.append(make_event())
         assert delivery.flush(10)
