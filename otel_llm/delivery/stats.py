@@ -55,6 +55,12 @@ class SinkStats(Struct, frozen=True, kw_only=True):
         """All lost records together."""
         return sum(self.events_dropped.values())
 
+    @property
+    def unaccounted(self) -> int:
+        """Records whose fate nobody knows: always 0."""
+        settled = self.events_sent + self.filtered + self.dropped + self.dead
+        return self.events_produced + self.adopted - settled - self.pending_events - self.events_in_flight
+
 
 class Ledger:
     """
