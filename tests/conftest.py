@@ -1,5 +1,5 @@
 """
-The two things most tests stand on: a provider to call, and telemetry to look into.
+What most tests stand on: a provider to call, telemetry to look into, and real servers by name.
 
 `server` is one `ProviderServer` for the whole run, emptied for every test. `telemetry` is otel-llm switched on, without
 sinks, over the SDK's real providers with in-memory exporters; OpenTelemetry's globals can be set once per process, so
@@ -25,6 +25,7 @@ import otel_llm
 from otel_llm import pipeline
 from otel_llm.telemetry.event import EVENT_NAME
 from otel_llm.testing import ProviderServer, Reply
+from tests.servers.kit import fixture
 
 _DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
 
@@ -132,6 +133,14 @@ def server(_running_server, monkeypatch):
     _running_server.default = Reply()
     _running_server.clear()
     return _running_server
+
+
+@pytest.fixture(scope="session")
+def servers(request):
+    """
+    Give the real servers of this run by name, see `tests/servers`.
+    """
+    yield from fixture.session(request)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What all test servers stand on: a cache, installers, processes, endpoints of one's own."""
