@@ -8,6 +8,7 @@ OtelLLMError
 ├── JournalError      the journal cannot be written or read
 ├── NotDelivered      a sink did not get rid of a batch, in words that are safe to show; it is sent again
 │   └── Unauthorized  because the server does not accept our credentials
+├── ReceiverGone      a server says that it takes no records any more; its sink is off
 ├── PriceError        a price table that cannot be read
 └── StoreError        a usage store that is missing or cannot be read
 """
@@ -72,6 +73,10 @@ class NotDelivered(OtelLLMError):  # noqa: N818
 
 class Unauthorized(NotDelivered):
     """The server does not accept our credentials: said at once, and tried again at long intervals only."""
+
+
+class ReceiverGone(OtelLLMError):  # noqa: N818
+    """A server says that it takes no records any more (HTTP 410); the message is safe to show, too."""
 
 
 class PriceError(OtelLLMError):
