@@ -3,10 +3,11 @@ One sink's courier: reads the journals at its own cursor and brings the records 
 
 The life of a batch: peek a frame ► decode ► route ► encode ► batch by count, bytes and age ► send ► receipt. What was
 delivered or buried is settled and the cursor moves on; what is to be retried waits and goes again; a batch refused as a
-whole is halved until the poison record is alone. Lives on the loop thread.
+whole is halved until the poison record is alone; after an outage it travels in portions. Lives on the loop thread.
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
@@ -17,6 +18,7 @@ import msgspec
 
 from otel_llm.delivery.breaker import Breaker
 from otel_llm.delivery.dead_letters import DeadLetters
+from otel_llm.delivery.diagnosis import Diagnosis, facts, place
 from otel_llm.delivery.frames import Frame
 from otel_llm.delivery.journal import Journal
 from otel_llm.delivery.reader import Reader, Source, Span
@@ -25,6 +27,7 @@ from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Outcome, Reco
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.delivery.stats import Ledger
 from otel_llm.delivery.threaded import ThreadedSink
+from otel_llm.delivery.timed import TimedSink
 from otel_llm.errors import JournalError, NotDelivered, OtelLLMError, Unauthorized
 from otel_llm.telemetry.event import Event
 
@@ -35,7 +38,8 @@ Reprice = Callable[[Event], Event]
 _UNKNOWN_REASON = "otel_llm.cost.unknown_reason"
 _SCAN = 2000
 """Frames looked at before the loop gets its turn again."""
-_ERROR_CHARACTERS = 300
+_MOST_HANGING = 3
+"""Blocking sinks that may hang in a thread of their own while another one of the same kind takes over."""
 
 
 class Parcel:
@@ -52,12 +56,12 @@ class Parcel:
 
 class Load(NamedTuple):
     """
-    The parcels of one batch, and the part of a journal they came from.
+    The parcels of one batch, in the groups they are to travel in, and the part of a journal they came from.
     """
 
     reader: Reader
     span: Span
-    parcels: list[Parcel]
+    groups: deque[list[Parcel]]
 
 
 class Courier:
@@ -72,9 +76,12 @@ class Courier:
         self.batch_size = spec.batch_size or settings.batch_size
         self.workers = spec.async_workers or settings.async_workers
         self.ledger = Ledger(self.workers)
-        self.breaker = Breaker()
+        self.breaker = Breaker(self.workers, settings.clock)
         self.off = False
         self._interval = (spec.flush_interval_ms or settings.flush_interval_ms) / 1000
+        self._seconds = settings.clock.real(spec.send_timeout_ms / 1000)
+        self._clock = settings.clock
+        self._diagnosis = Diagnosis()
         self._dead_letters = dead_letters
         self._reprice = reprice
         self._route = Route(spec)
@@ -82,7 +89,9 @@ class Courier:
         self._readers: deque[Reader] = deque()
         self._loads: list[Load] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._sink: Sink | None = None
+        self._packed: tuple[Frame, Parcel | None] | None = None
+        self._sink: TimedSink | ThreadedSink | None = None
+        self._hanging: list[ThreadedSink] = []
         self._open = False
         self._making = asyncio.Lock()
         self._collecting = asyncio.Lock()
@@ -158,25 +167,27 @@ class Courier:
         """
         Give the age of the oldest record that is not settled.
         """
-        first = next((parcel.record.event for load in tuple(self._loads) for parcel in load.parcels), None)
-        if first is None:
-            return 0.0
-        return max(0.0, time.time() - first.timestamp_ns / 1e9)
+        under_way = itertools.chain.from_iterable(tuple(load.groups) for load in tuple(self._loads))
+        first = next((parcel for group in under_way for parcel in group), None)
+        return 0.0 if first is None else self._age(first)
 
     async def _work(self) -> None:
+        load: Load | None = None
         while not self.off:
             try:
-                await self._bring(await self._next_load())
+                load = load or await self._next_load()
+                await self._bring(load)
+                load = None
             except OtelLLMError as error:
                 self._switch_off(error)
-            except Exception:
-                logger.exception("the courier of %s stumbled; what it carried stays in the journal", self.spec.name)
+            except Exception as error:  # noqa: BLE001 - the worker must live; what it carries is tried again
+                logger.error("the courier of %s stumbled and goes on: %s", self.spec.name, place(error))  # noqa: TRY400
                 await asyncio.sleep(self._interval)
 
     async def _bring(self, load: Load) -> None:
         self._loads.append(load)
         try:
-            await self._deliver(load.parcels)
+            await self._deliver(load.groups)
         finally:
             self._loads.remove(load)
         self._settle(load.reader, load.span)
@@ -237,7 +248,7 @@ class Courier:
         parcels = self._collect(reader, span)
         self._next_flush = time.monotonic() + self._interval
         if parcels:
-            return Load(reader, span, parcels)
+            return Load(reader, span, deque([parcels]))
         self._settle(reader, span)
         return None
 
@@ -255,16 +266,25 @@ class Courier:
             frame = reader.peek()
             if frame is None:
                 break
-            parcel = self._pack(frame)
+            parcel = self._packed_once(frame)
             if parcel is not None:
                 size += len(parcel.record.body)
                 if parcels and size > self.spec.batch_bytes:
                     break
                 parcels.append(parcel)
             reader.take(span)
+            self._packed = None
             if len(parcels) >= self.batch_size:
                 break
         return parcels
+
+    def _packed_once(self, frame: Frame) -> Parcel | None:
+        """
+        Pack a frame; one that was too large for the last batch is not counted and encoded again.
+        """
+        if self._packed is None or self._packed[0] is not frame:
+            self._packed = frame, self._pack(frame)
+        return self._packed[1]
 
     def _pack(self, frame: Frame) -> Parcel | None:
         try:
@@ -286,56 +306,64 @@ class Courier:
             return event
         try:
             return self._reprice(event)
-        except Exception:
-            logger.exception("an event could not be priced afterwards, it goes without a cost")
+        except Exception as error:  # noqa: BLE001 - a price is not worth a record
+            logger.error("an event could not be priced afterwards, it goes without a cost: %s", place(error))  # noqa: TRY400
             return event
 
     def _encode(self, copy: Event) -> Parcel | None:
         try:
             body = self.spec.encoder(copy)
         except Exception as error:  # noqa: BLE001 - one record that no format can take must not hold up the rest
-            self._bury([(copy, f"cannot be encoded: {_words(error)}", 0)])
+            self._bury([(copy, f"cannot be encoded: {facts(error)}", 0)])
             return None
         return Parcel(Record(copy, body, self.spec.content_type))
 
-    async def _deliver(self, parcels: list[Parcel]) -> None:
-        todo = deque([parcels])
-        while todo:
-            group = todo.popleft()
-            outcomes = await self._attempt(group)
+    async def _deliver(self, groups: deque[list[Parcel]]) -> None:
+        while groups:
+            self._bury_old(groups)
+            if not groups:
+                return
+            async with self.breaker.permit():
+                group = self._portion(groups)
+                outcomes = await self._attempt(group)
+            groups.popleft()
             if isinstance(outcomes, Rejected) and len(group) > 1:
                 middle = len(group) // 2
-                todo.extendleft((group[middle:], group[:middle]))
-                continue
-            again = self._account(group, outcomes)
-            if again:
-                todo.appendleft(again)
+                groups.extendleft((group[middle:], group[:middle]))
+            elif again := self._account(group, outcomes):
+                groups.appendleft(again)
+
+    def _portion(self, groups: deque[list[Parcel]]) -> list[Parcel]:
+        """
+        Give the first group, after leaving to the next one what is too much for now.
+        """
+        most = self.breaker.portion(self.batch_size)
+        if len(groups[0]) > most:
+            group = groups.popleft()
+            groups.extendleft((group[most:], group[:most]))
+        return groups[0]
 
     async def _attempt(self, group: list[Parcel]) -> Outcome | Sequence[Outcome]:
         """
         Send a group once; gives one outcome for each of its parcels, or one for them all.
         """
-        async with self.breaker.permit():
-            batch = Batch([parcel.record for parcel in group])
-            self.ledger.depart(len(group))
-            outcomes: Outcome | Sequence[Outcome] = Retry()
-            error: Exception | None = None
-            try:
-                sink = await self._opened()
-                receipt = await sink.send(batch)
-                each = receipt.of(batch)
-                outcomes = receipt.outcomes if isinstance(receipt.outcomes, Rejected) else each
-            except NotDelivered as caught:
-                error = caught
-                self._open = False
-            except OtelLLMError:
+        batch = Batch([parcel.record for parcel in group])
+        outcomes: Outcome | Sequence[Outcome] = Retry()
+        error: BaseException | None = None
+        self.ledger.depart(len(group))
+        try:
+            sink = await self._opened()
+            receipt = await sink.send(batch)
+            each = receipt.of(batch)
+            outcomes = receipt.outcomes if isinstance(receipt.outcomes, Rejected) else each
+        except BaseException as caught:
+            if not _means_retry(caught):
                 raise
-            except Exception as caught:  # noqa: BLE001 - whatever a sink raises means: retry all
-                error = caught
-                self._open = False
-            finally:
-                self._count(group, outcomes, failed=error is not None)
-            self._judge(outcomes, error)
+            error = caught
+            self._open = False
+        finally:
+            self._count(group, outcomes, failed=error is not None)
+        self._judge(batch, outcomes, error)
         for parcel in group:
             parcel.attempts += 1
         return outcomes
@@ -346,28 +374,38 @@ class Courier:
         retried = sum(parcel.attempts > 0 for parcel in group)
         self.ledger.arrive(len(group), sent=sent, retried=retried, failed=failed)
 
-    def _judge(self, outcomes: Outcome | Sequence[Outcome], error: Exception | None) -> None:
+    def _judge(self, batch: Batch, outcomes: Outcome | Sequence[Outcome], error: BaseException | None) -> None:
         """
         Tell the breaker how it went; a sink that took anything is alive.
         """
         each = _each(outcomes, 1)
-        waits = [outcome.after for outcome in each if isinstance(outcome, Retry)]
-        after = max((wait for wait in waits if wait is not None), default=None)
-        if len(waits) == len(each):
-            self._failed(error, after)
+        retries = [outcome for outcome in each if isinstance(outcome, Retry)]
+        after = max((retry.after for retry in retries if retry.after is not None), default=None)
+        if len(retries) == len(each):
+            self.ledger.last_error = self._why(batch, retries, error)
+            self._failed(after, refused=isinstance(error, Unauthorized))
             return
         if self.breaker.failures:
             logger.warning("%s takes records again", self.spec.name)
         self.breaker.succeeded()
         self.ledger.state = "open"
-        if waits:
+        if retries:
             self.breaker.delay(1, after)
 
-    def _failed(self, error: Exception | None, after: float | None) -> None:
-        self.breaker.failed(after, refused=isinstance(error, Unauthorized))
+    def _why(self, batch: Batch, retries: Sequence[Retry], error: BaseException | None) -> str:
+        if error is not None:
+            return self._diagnosis.of(error, batch.records)
+        reason = next((retry.reason for retry in retries if retry.reason), None)
+        return self._diagnosis.clean(reason) if reason else "the sink asked to retry"
+
+    def _failed(self, after: float | None, *, refused: bool) -> None:
+        first = self.breaker.failures == 0 or (refused and not self.breaker.broken)
+        self.breaker.failed(after, refused=refused)
         self.ledger.state = "broken" if self.breaker.broken else "retrying"
-        self.ledger.last_error = "the sink asked to retry" if error is None else _words(error)
-        if self.breaker.failures == 1:
+        if first and refused:
+            words = "%s does not accept our credentials, its records wait in the journal until it does: %s"
+            logger.error(words, self.spec.name, self.ledger.last_error)
+        elif first:
             logger.warning("%s did not take a batch, it is tried again: %s", self.spec.name, self.ledger.last_error)
 
     def _account(self, group: list[Parcel], outcomes: Outcome | Sequence[Outcome]) -> list[Parcel]:
@@ -386,65 +424,106 @@ class Courier:
         return again
 
     def _given_up(self, parcel: Parcel) -> str | None:
-        if self.spec.max_attempts is not None and parcel.attempts >= self.spec.max_attempts:
-            return f"gave up after {parcel.attempts} attempts: {self.ledger.last_error}"
-        age = time.time() - parcel.record.event.timestamp_ns / 1e9
-        if self.spec.max_age is not None and age > self.spec.max_age:
-            return f"not delivered within {self.spec.max_age:g} s: {self.ledger.last_error}"
-        return None
+        if self.spec.max_attempts is None or parcel.attempts < self.spec.max_attempts:
+            return None
+        return f"gave up after {parcel.attempts} attempts: {self.ledger.last_error}"
+
+    def _bury_old(self, groups: deque[list[Parcel]]) -> None:
+        """
+        Take what is older than `max_age` out of the first group, and the group itself when nothing else is in it.
+        """
+        limit = self.spec.max_age
+        if limit is None:
+            return
+        group, oldest = groups.popleft(), (self._clock.time() - limit) * 1e9
+        old = [parcel for parcel in group if parcel.record.event.timestamp_ns < oldest]
+        if fresh := [parcel for parcel in group if parcel.record.event.timestamp_ns >= oldest]:
+            groups.appendleft(fresh)
+        reason = f"not delivered within {limit:g} s" + (f": {self.ledger.last_error}" if self.ledger.last_error else "")
+        self._bury([(parcel.record.event, reason, parcel.attempts) for parcel in old])
+
+    def _age(self, parcel: Parcel) -> float:
+        return max(0.0, self._clock.time() - parcel.record.event.timestamp_ns / 1e9)
 
     def _bury(self, dead: list[tuple[Event, str, int]]) -> None:
         if not dead:
             return
         try:
-            self._dead_letters.keep([self._dead_letters.letter(*letter) for letter in dead])
+            self._dead_letters.keep(
+                [
+                    self._dead_letters.letter(event, self._diagnosis.clean(reason), attempts)
+                    for event, reason, attempts in dead
+                ]
+            )
         except (OSError, JournalError, msgspec.MsgspecError, TypeError, ValueError) as error:
-            logger.error("%d dead letters of %s could not be kept: %s", len(dead), self.spec.name, _words(error))  # noqa: TRY400
+            logger.error("%d dead letters of %s could not be kept: %s", len(dead), self.spec.name, facts(error))  # noqa: TRY400
             self.ledger.drop("dead_letter_lost", len(dead))
             return
         self.ledger.bury(len(dead))
-        logger.warning(
-            "%s refused %d records, see %s: %s", self.spec.name, len(dead), self._dead_letters.path, dead[0][1]
-        )
+        # The reason may quote a record: it stands beside it, not here.
+        logger.warning("%s: %d records went to %s", self.spec.name, len(dead), self._dead_letters.path)
 
-    async def _opened(self) -> Sink:
+    async def _opened(self) -> TimedSink | ThreadedSink:
         """
         Give the sink, made and open; one whose last send raised is opened again.
         """
         async with self._making:
-            sink = self._sink
-            if sink is None:
-                made = await asyncio.get_running_loop().run_in_executor(None, self.spec.make)
-                self._sink = sink = _asynchronous(made)
+            self._replace_hanging()
+            if self._sink is None:
+                self._sink = await self._made()
             if not self._open:
-                await sink.open()
+                await self._sink.open()
                 self._open = True
-            return sink
+            return self._sink
 
-    async def _close(self, sink: Sink, seconds: float) -> None:
+    async def _made(self) -> TimedSink | ThreadedSink:
+        made = await asyncio.get_running_loop().run_in_executor(None, self.spec.make)
+        self._diagnosis.learn_secrets(made)
+        blocks = BlockingSink in type(made).__mro__
+        if blocks:
+            return ThreadedSink(cast("BlockingSink", made), self._seconds)
+        return TimedSink(cast("Sink", made), self._seconds)
+
+    def _replace_hanging(self) -> None:
+        """
+        Let go of a sink whose thread does not come back, unless others hang already.
+        """
+        self._hanging = [sink for sink in self._hanging if sink.busy]
+        sink = self._sink
+        if self._open or not isinstance(sink, ThreadedSink) or not sink.busy or len(self._hanging) >= _MOST_HANGING:
+            return
+        sink.abandon()
+        self._hanging.append(sink)
+        self._sink = None
+
+    async def _close(self, sink: TimedSink | ThreadedSink, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await sink.close()
         except Exception as error:  # noqa: BLE001 - a sink that cannot close must not keep the others from it
-            logger.debug("%s did not close well: %s", self.spec.name, _words(error))
+            logger.debug("%s did not close well: %s", self.spec.name, self._diagnosis.of(error))
 
     def _switch_off(self, error: OtelLLMError) -> None:
         if not self.off:
-            logger.error("the sink %s is off, its records stay in the journal: %s", self.spec.name, error)
+            logger.error(
+                "the sink %s is off, its records stay in the journal: %s", self.spec.name, self._diagnosis.of(error)
+            )
         self.off = True
         self.ledger.state = "off"
-        self.ledger.last_error = _words(error)
+        self.ledger.last_error = self._diagnosis.of(error)
         self._settled.set()
-
-
-def _asynchronous(sink: Sink | BlockingSink) -> Sink:
-    blocks = BlockingSink in type(sink).__mro__
-    return ThreadedSink(cast("BlockingSink", sink)) if blocks else cast("Sink", sink)
 
 
 def _each(outcomes: Outcome | Sequence[Outcome], count: int) -> Sequence[Outcome]:
     return (outcomes,) * count if isinstance(outcomes, Delivered | Retry | Rejected) else outcomes
 
 
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
+def _means_retry(error: BaseException) -> bool:
+    """
+    Whether a sink raised it, other than one of our errors that switch it off.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        # A client library's own cancelled task must not end the courier; only who stops the courier may.
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(error, NotDelivered) or not isinstance(error, OtelLLMError | GeneratorExit)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from otel_llm.delivery.clock import Clock
 from otel_llm.delivery.sink import BlockingSink, Sink
 from otel_llm.telemetry.event import Event
 
@@ -47,6 +48,8 @@ class SinkSpec:
     async_workers: int | None = None
     batch_bytes: int = 1024 * 1024
     """A batch is closed before its bodies grow beyond this; a larger record goes alone."""
+    send_timeout_ms: int = 120_000
+    """The longest that the sink may take to open, or to send one batch, before it is tried anew."""
 
     @property
     def key(self) -> str:
@@ -66,6 +69,8 @@ class DeliverySettings:
     journal_max_bytes: int = 512 * 1024 * 1024
     journal_max_age: float = 7 * 86_400.0
     """Seconds."""
+    journal_min_free_bytes: int = 64 * 1024 * 1024
+    """What the journal leaves free on its disk; below that, records wait in memory as if the disk was full."""
     buffer_size: int = 10_000
     """Records kept in memory, with durability `memory` or while the disk cannot be written."""
     when_full: WhenFull = "block"
@@ -74,3 +79,4 @@ class DeliverySettings:
     batch_size: int = 100
     flush_interval_ms: int = 1000
     async_workers: int = 1
+    clock: Clock = field(default_factory=Clock, repr=False)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 from otel_llm.delivery import native
 from otel_llm.delivery.loop import suppress_instrumentation
 from otel_llm.delivery.sink import Batch, BlockingSink, Receipt
+from otel_llm.delivery.timed import no_longer_than
+from otel_llm.errors import NotDelivered
 
 
 class _Job(NamedTuple):
@@ -17,12 +19,17 @@ class _Job(NamedTuple):
 class ThreadedSink:
     """
     A `Sink` whose methods are those of a `BlockingSink`, called one after another in one thread that ends with `close`.
+
+    A call that takes longer than `seconds` is given up; its thread cannot be, it is `busy` until it comes back.
     """
 
     Options: ClassVar[type[Any]] = object
 
-    def __init__(self, sink: BlockingSink) -> None:
+    def __init__(self, sink: BlockingSink, seconds: float) -> None:
+        self.busy = False
         self._sink = sink
+        self._seconds = seconds
+        self._turn = asyncio.Lock()
         self._jobs: native.SimpleQueue[_Job | None] = native.SimpleQueue()
         try:
             native.start_thread(self._work, f"otel-llm-{type(sink).__name__}")
@@ -37,15 +44,29 @@ class ThreadedSink:
         return receipt
 
     async def close(self) -> None:
-        try:
-            await self._call(self._sink.close)
-        finally:
-            self._jobs.put(None)
+        closed = self._put(self._sink.close)
+        self._jobs.put(None)
+        await closed
+
+    def abandon(self) -> None:
+        """
+        Close the sink when its thread comes back, and wait for neither.
+        """
+        self._put(self._sink.close).add_done_callback(lambda closed: closed.cancelled() or closed.exception())
+        self._jobs.put(None)
 
     async def _call(self, work: Callable[[], Any]) -> Any:
+        async with self._turn:
+            if self.busy:
+                raise NotDelivered("the sink still hangs in an earlier call")
+            self.busy = True
+            async with no_longer_than(self._seconds):
+                return await self._put(work)
+
+    def _put(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         future = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, future))
-        return await future
+        return future
 
     def _work(self) -> None:
         suppress_instrumentation()
@@ -53,22 +74,31 @@ class ThreadedSink:
             self._do(job)
 
     def _do(self, job: _Job) -> None:
-        if job.future.cancelled():
-            return
         post = job.future.get_loop().call_soon_threadsafe
         try:
             result = job.work()
-        except Exception as error:  # noqa: BLE001 - it is raised again where the courier waits
-            post(_fail, job.future, error)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the courier waits
+            post(self._fail, job.future, error)
         else:
-            post(_fulfil, job.future, result)
+            post(self._fulfil, job.future, result)
+
+    def _fulfil(self, future: "asyncio.Future[Any]", result: object) -> None:
+        self.busy = False
+        if not future.done():
+            future.set_result(result)
+
+    def _fail(self, future: "asyncio.Future[Any]", error: BaseException) -> None:
+        self.busy = False
+        if not future.done():
+            future.set_exception(_harmless(error))
 
 
-def _fulfil(future: "asyncio.Future[Any]", result: object) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _harmless(error: BaseException) -> Exception:
+    """
+    Give what a future can carry, and what does not end the event loop.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    stopped = NotDelivered(f"the sink raised {type(error).__name__}")
+    stopped.__cause__ = error
+    return stopped
