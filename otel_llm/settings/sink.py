@@ -39,6 +39,8 @@ class SinkCommon:
     """Longest wait for a batch to fill, in milliseconds; the process's setting by default."""
     async_workers: Count = 1
     """Batches on their way at the same time; the process's setting by default."""
+    send_timeout_ms: Count = 120_000
+    """Longest time that the sink may take to open or to send a batch before it is tried again, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
