@@ -33,7 +33,7 @@ ADOPT_SECONDS = 10.0
 _TEND_SECONDS = 1.0
 _SYNC_SECONDS = 0.5
 _CLOSE_SECONDS = 0.1
-"""What a sink gets to close itself when the deadline is over."""
+"""What sinks get to close themselves when the deadline is over."""
 
 
 class Delivery:
@@ -86,7 +86,7 @@ class Delivery:
             self._thread = thread
             thread.post(self._launch)
         if not self._exit_hooked:
-            process.on_exit(self._flush_at_exit, self._finish_at_exit)
+            process.on_exit(self._flush_first, self._finish)
             self._exit_hooked = True
 
     def append(self, event: Event) -> bool:
@@ -130,7 +130,24 @@ class Delivery:
         """
         if self._journal is None or self._thread is None:
             return self._journal is None
-        return self._run(self._drain(self._journal), timeout)
+        return not self._closed and self._run(self._drain(self._journal), timeout)
+
+    def flush_at_exit(self) -> bool:
+        """
+        Flush, as long as there is time: all waiting of this kind together takes no longer than one exit may.
+
+        Who presses Ctrl-C meanwhile does not want to wait; the records stay in the journal.
+        """
+        begun = time.monotonic()
+        for courier in self._couriers.values():
+            courier.breaker.hurry()
+        try:
+            delivered = self.flush(self._exit_seconds)
+        except KeyboardInterrupt:
+            self._exit_seconds = 0.0
+            return False
+        self._exit_seconds = max(0.0, self._exit_seconds - (time.monotonic() - begun))
+        return delivered
 
     def shutdown(self, timeout: float) -> bool:
         """
@@ -140,13 +157,10 @@ class Delivery:
             if self._closed:
                 return True
             self._closed = True
-        delivered = self._thread is None or self._run(self._wind_up(timeout), timeout + 1)
-        if self._journal is not None:
-            self._journal.harden()
-            self._journal.close()
-        for inheritance in self._inherited:
-            inheritance.release()
-        return delivered
+        try:
+            return self._thread is None or self._run(self._wind_up(timeout), timeout + 3 * _CLOSE_SECONDS)
+        finally:
+            self._leave_journals()
 
     def stats(self) -> dict[str, SinkStats]:
         """
@@ -162,6 +176,13 @@ class Delivery:
             )
             for name, courier in self._couriers.items()
         }
+
+    def _leave_journals(self) -> None:
+        if self._journal is not None:
+            self._journal.harden()
+            self._journal.close()
+        for inheritance in self._inherited:
+            inheritance.release()
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
@@ -338,19 +359,18 @@ class Delivery:
         if self._tending is not None:
             self._tending.cancel()
         left = max(_CLOSE_SECONDS, deadline - time.monotonic())
-        await asyncio.gather(*(courier.stop(left) for courier in self._couriers.values()))
+        stops = [asyncio.ensure_future(courier.stop(left)) for courier in self._couriers.values()]
+        # Not `gather`: a sink that does not let itself be cancelled would be waited for.
+        await asyncio.wait(stops, timeout=left + _CLOSE_SECONDS)
         return delivered
 
-    def _flush_at_exit(self) -> None:
-        begun = time.monotonic()
-        for courier in self._couriers.values():
-            courier.breaker.hurry()
-        self.flush(self._exit_seconds)
-        self._exit_seconds = max(0.0, self._exit_seconds - (time.monotonic() - begun))
+    def _flush_first(self) -> None:
+        self.flush_at_exit()
         if self._journal is not None:
             self._journal.harden()
 
-    def _finish_at_exit(self) -> None:
+    def _finish(self) -> None:
         if self._last_words is not None:
             self._last_words()
-        self.shutdown(self._exit_seconds)
+        with contextlib.suppress(KeyboardInterrupt):
+            self.shutdown(self._exit_seconds)

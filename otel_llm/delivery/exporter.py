@@ -16,8 +16,6 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from otel_llm.delivery import shared
 from otel_llm.telemetry.log_record import event_of, is_call_record
 
-EXIT_SECONDS = 5.0
-
 
 class SinkExporter(LogRecordExporter):
     """
@@ -46,9 +44,9 @@ class SinkExporter(LogRecordExporter):
 
     def shutdown(self) -> None:
         """
-        Deliver what can be delivered in time; the rest stays in the journal.
+        Deliver what can be delivered in time, all exporters together; the rest stays in the journal.
         """
-        shared.flush(EXIT_SECONDS)
+        shared.flush_at_exit()
 
 
 @cache

@@ -10,6 +10,7 @@ import atexit
 import concurrent.futures.thread  # noqa: F401 - its own exit hook must be registered before ours, to run after it
 import contextlib
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -60,6 +61,20 @@ def _call_all(methods: Sequence[weakref.WeakMethod[Callable[[], None]]]) -> None
             method()
 
 
-atexit.register(_call_all, _at_end)
+def _end() -> None:
+    _call_all(_at_end)
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
+        _die_of_the_interrupt()
+
+
+def _die_of_the_interrupt() -> None:
+    """
+    Let a process that Ctrl-C ended exit as such: Python forgets why as soon as anything is evaluated, by an import say.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102
+
+
+atexit.register(_end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(_call_all, _in_child))

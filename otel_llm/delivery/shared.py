@@ -83,6 +83,13 @@ def flush(timeout: float) -> bool:
     return _delivery.flush(timeout) if _delivery is not None else True
 
 
+def flush_at_exit() -> bool:
+    """
+    Flush within what is left of the time that the process's exit may take.
+    """
+    return _delivery.flush_at_exit() if _delivery is not None else True
+
+
 def take(event: Event) -> None:
     """
     Put an event into the journal unless it is there already.
