@@ -13,6 +13,7 @@ from pathlib import Path
 
 from otel_llm.delivery import files
 from otel_llm.delivery.frames import Frame
+from otel_llm.delivery.gaps import Gap
 from otel_llm.delivery.journal import owned
 from otel_llm.delivery.store import Store, last_written
 from otel_llm.errors import JournalError
@@ -52,16 +53,13 @@ class Inheritance:
     def beyond(self, sequence: int) -> list[Frame]:  # noqa: ARG002 - nothing of it is in memory
         return []
 
-    def why_lost(self, sequence: int) -> str:
-        return self._left.why_lost(sequence)
+    def gap(self, sequence: int) -> Gap:
+        return self._left.gaps.at(sequence)
 
     def commit(self, sink: str, sequence: int) -> None:
         if self._left.cursors.get(sink) == sequence or self.released:
             return
-        try:
-            self._left.set_cursor(sink, sequence)
-        except OSError as error:
-            logger.warning("the cursor of %s could not be written, records may arrive twice: %s", sink, error)
+        self._left.advance(sink, sequence)
         self.close_if_delivered()
 
     def close_if_delivered(self) -> None:
@@ -78,6 +76,13 @@ class Inheritance:
         """
         while self._left.evict("expired", older_than=oldest):
             pass
+
+    def make_room(self) -> int:
+        """
+        Give up the oldest segment for newer records; gives the bytes that this freed.
+        """
+        before = self.size
+        return before - self.size if not self.released and self._left.evict("journal_full") else 0
 
     def release(self) -> None:
         """

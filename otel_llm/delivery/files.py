@@ -7,6 +7,7 @@ owner or a folder that anybody may write to is refused.
 
 import os
 import stat
+from math import inf
 from pathlib import Path
 
 from otel_llm.errors import JournalError
@@ -38,12 +39,23 @@ def append_lines(path: Path, data: bytes) -> None:
     """
     Add whole lines to a file that several processes write, in one piece.
     """
-    descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = open_to_append(path)
     try:
-        lock(descriptor)
-        _write_whole(descriptor, data)
+        write_whole(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def open_to_append(path: Path) -> int:
+    """
+    Open a file that several processes write, and hold its lock until it is closed.
+    """
+    while True:
+        descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        lock(descriptor)
+        if _lies_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # who held the lock before has put another file in its place
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -53,10 +65,55 @@ def replace(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.new")
     descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        _write_whole(descriptor, data)
+        write_whole(descriptor, data)
     finally:
         os.close(descriptor)
     draft.replace(path)
+
+
+def write_whole(descriptor: int, data: bytes) -> None:
+    """
+    Add all of the data to an open file, or nothing.
+    """
+    start = os.lseek(descriptor, 0, os.SEEK_END)
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    except OSError:
+        os.ftruncate(descriptor, start)
+        raise
+
+
+def sync(descriptor: int) -> None:
+    """
+    Wait until the disk has what was written to an open file.
+    """
+    if _FULL_SYNC is not None:
+        fcntl.fcntl(descriptor, _FULL_SYNC)
+    else:
+        _datasync(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """
+    Wait until the disk has the names in a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def free_bytes(path: Path) -> float:
+    """
+    Give the room that is left on the disk under a folder; infinity where the disk has no bounds, or tells none.
+    """
+    if not hasattr(os, "statvfs"):
+        return inf
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else inf
 
 
 def lock(descriptor: int) -> None:
@@ -80,6 +137,13 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def _lies_at(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
 def _fault(status: os.stat_result) -> str | None:
     if not stat.S_ISDIR(status.st_mode):
         return "is a symbolic link or a file, not a folder"
@@ -90,21 +154,14 @@ def _fault(status: os.stat_result) -> str | None:
     return None
 
 
-def _write_whole(descriptor: int, data: bytes) -> None:
-    start = os.lseek(descriptor, 0, os.SEEK_END)
-    written = 0
-    try:
-        while written < len(data):
-            written += os.write(descriptor, data[written:])
-    except OSError:
-        os.ftruncate(descriptor, start)
-        raise
-
-
 try:
     import fcntl
 except ImportError:  # Windows keeps its records in memory
     fcntl = None  # type: ignore[assignment]
+
+_FULL_SYNC = getattr(fcntl, "F_FULLFSYNC", None)
+"""Where plain `fsync` stops at the disk's own cache (macOS), this does not."""
+_datasync = getattr(os, "fdatasync", os.fsync)
 
 CAN_LOCK = fcntl is not None
 """Whether a journal on disk can be told from a dead process's."""

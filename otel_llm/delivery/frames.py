@@ -1,9 +1,10 @@
 """
 How records lie in a segment file.
 
-A segment starts with `MAGIC` and a version. Each frame is a marker, the payload's length, a checksum over sequence
-number and payload, the sequence number, the payload. The marker is no UTF-8, so no text looks like it: after a damaged
-frame the reader goes on at the next one, and the sequence numbers tell how many were lost.
+A segment starts with `MAGIC` and a version, written twice, so that a damaged one is not taken for a later one. Each
+frame is a marker, the payload's length, a checksum over sequence number and payload, the sequence number, the payload.
+The marker is no UTF-8, so no text looks like it: after a damaged frame the reader goes on at the next one, and the
+sequence numbers tell how many were lost.
 """
 
 import struct
@@ -14,12 +15,13 @@ from otel_llm.telemetry.event import Event
 
 MAGIC = b"OTELLLMJ"
 VERSION = 1
-START = MAGIC + struct.pack("<I", VERSION)
+START = MAGIC + struct.pack("<HH", VERSION, VERSION ^ 0xFFFF)
 """The first bytes of every segment."""
 
 _MARKER = b"\xff\xfeLJ"
 _HEAD = struct.Struct("<4sIIQ")
-_MAX_PAYLOAD = 256 * 1024 * 1024
+MAX_PAYLOAD = 256 * 1024 * 1024
+"""A length beyond this is taken for damage."""
 _pack = _HEAD.pack
 _crc = zlib.crc32
 
@@ -55,11 +57,12 @@ def pack(sequence: int, payload: bytes) -> bytes:
 
 def version(start: bytes) -> int | None:
     """
-    Read the version from a segment's first bytes; None when this is no segment.
+    Read the version from a segment's first bytes; None when they are damaged or missing.
     """
     if len(start) < len(START) or not start.startswith(MAGIC):
         return None
-    return int.from_bytes(start[len(MAGIC) : len(START)], "little")
+    number, upside_down = struct.unpack_from("<HH", start, len(MAGIC))
+    return int(number) if number ^ upside_down == 0xFFFF else None  # noqa: PLR2004 - all bits differ
 
 
 def scan(data: bytes, *, last: bool) -> Scan:
@@ -78,6 +81,13 @@ def scan(data: bytes, *, last: bool) -> Scan:
         else:
             at = start + 1
     return Scan(found, len(data) if last else max(at, len(data) - len(_MARKER) + 1))
+
+
+def count_damaged(data: bytes) -> int:
+    """
+    Give the number of frames that begin in bytes without a whole one, or one where a frame's begin is damaged, too.
+    """
+    return max(data.count(_MARKER), 1) if data else 0
 
 
 def _checksum(sequence: int, payload: bytes) -> int:
@@ -100,4 +110,4 @@ def _cut_off(data: bytes, at: int) -> bool:
     if begin > len(data):
         return True
     length: int = _HEAD.unpack_from(data, at)[1]
-    return length <= _MAX_PAYLOAD and begin + length > len(data)
+    return length <= MAX_PAYLOAD and begin + length > len(data)

@@ -28,7 +28,6 @@ def label(folder: Path, settings: DeliverySettings, sinks: Sequence[SinkSpec]) -
     """
     Write down for people whose journals these are.
     """
-    files.private_folder(folder.parent)
     files.private_folder(folder)
     about = {"service": settings.service_name, "sinks": {spec.name: spec.key for spec in sinks}, "version": 1}
     files.replace(folder / LABEL, msgspec.json.format(msgspec.json.encode(about)) + b"\n")

@@ -7,6 +7,8 @@ the ring is written out in order, under the same sequence numbers.
 """
 
 import asyncio
+import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -14,10 +16,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
-from otel_llm.delivery import files, frames
+from otel_llm.delivery import files, frames, mounts
 from otel_llm.delivery.frames import Frame
+from otel_llm.delivery.gaps import Gap, Gaps
 from otel_llm.delivery.ring import Ring
 from otel_llm.delivery.spec import DeliverySettings
 from otel_llm.delivery.store import Segment, Store
@@ -58,6 +62,8 @@ class Journal:
         self.store: Store | None = None
         self.other_bytes = 0
         """What the other journals of the group take on disk."""
+        self.give_up_older: Callable[[], int] = lambda: 0
+        """Removes the oldest records that dead processes left, and gives their bytes."""
         self._group = group
         self._settings = settings
         self._rejected = rejected
@@ -66,9 +72,13 @@ class Journal:
         self._room = threading.Condition(self._lock)
         self._sync_lock = threading.RLock()
         self._unsynced: list[int] = []
+        self._new_names: set[Path] = set()
+        """Folders with entries that a power cut could take back."""
         self._synced = 0
         self._busy = False
+        self._interrupted = False
         self._late: deque[tuple[bytes, Event | None]] = deque()
+        self._gaps = Gaps()
         self._ring = Ring(settings.buffer_size)
         self._recent = Ring(RECENT, RECENT_BYTES)
         self._cursors = dict.fromkeys(sinks, 0)
@@ -77,6 +87,7 @@ class Journal:
         self._lock_descriptor = _CLOSED
         self._full = False
         self._warned = False
+        self._min_free = settings.journal_min_free_bytes
         self._durability = settings.durability if files.CAN_LOCK else "memory"
         self._segment_bytes = max(64 * 1024, min(SEGMENT_BYTES, settings.journal_max_bytes // 8))
         if self._durability != "memory":
@@ -132,7 +143,7 @@ class Journal:
         with self._lock:
             self._cursors[sink] = self.next
             if self.store is not None:
-                self.store.set_cursor(sink, self.next)
+                self.store.advance(sink, self.next)
             return self.next
 
     def beyond(self, sequence: int) -> list[Frame]:
@@ -145,10 +156,9 @@ class Journal:
         with self._lock:
             return self._recent.since(sequence, self._settings.batch_size) if self._recent.first <= sequence else []
 
-    def why_lost(self, sequence: int) -> str:
-        if sequence < self._ring.dropped_below:
-            return "buffer_full"
-        return "corrupt" if self.store is None else self.store.why_lost(sequence)
+    def gap(self, sequence: int) -> Gap:
+        with self._lock:
+            return self._gaps.at(sequence)
 
     def commit(self, sink: str, sequence: int) -> None:
         if self._cursors.get(sink) == sequence:
@@ -159,8 +169,8 @@ class Journal:
             self._ring.release(oldest)
             self._recent.release(oldest)
             self._room.notify_all()
-        if self.store is not None:
-            self._store_cursor(self.store, sink, sequence)
+            if self.store is not None:
+                self.store.advance(sink, sequence)
 
     def want(self, sequence: int) -> None:
         """
@@ -183,15 +193,21 @@ class Journal:
         if self._warned:
             logger.warning("the journal writes to %s again", self._group)
             self._warned = False
+        if self._syncs:
+            self.sync()
         return True
 
     def harden(self) -> None:
         """
-        Keep on disk what only memory holds, now that the process may end.
+        Keep on disk what only memory holds, now that the process may end, down to the last free byte.
         """
-        if self._durability == "memory" and len(self._ring) and files.CAN_LOCK:
+        self._min_free = 0
+        if not self._ring or not files.CAN_LOCK:
+            return
+        if self._durability == "memory":
             self._durability = "process"
-            self.recover()
+        if not self.recover():
+            logger.error("%d records that no disk took end with the process, unless they are sent", len(self._ring))
 
     def sync(self, sequence: int | None = None) -> None:
         """
@@ -202,16 +218,18 @@ class Journal:
                 return
             with self._lock:
                 end = self.next
-                unsynced, self._unsynced = self._unsynced, []
-                if self._descriptor != _CLOSED:
-                    unsynced.append(os.dup(self._descriptor))
-            for descriptor in unsynced:
-                _sync_and_close(descriptor)
-            self._synced = end
+                written, self._unsynced = self._unsynced, []
+                folders, self._new_names = self._new_names, set()
+            try:
+                self._sync_all(written, folders)
+            except OSError as error:
+                with self._lock:
+                    self._lose_disk(error)
+            self._synced = max(self._synced, end)
 
     def keep_within_limits(self, now: float) -> None:
         """
-        Give up segments that are too old or too much.
+        Give up segments that are too old or too much, and the disk when it is full or our files are gone.
         """
         with self._lock:
             if self.store is None:
@@ -219,6 +237,12 @@ class Journal:
             while self.store.evict("expired", older_than=now - self._settings.journal_max_age):
                 pass
             self._keep_within_quota(self.store)
+            if self._descriptor == _CLOSED:
+                return
+            try:
+                self._look_at_disk(self.store)
+            except OSError as error:
+                self._lose_disk(error)
 
     def close(self) -> None:
         """
@@ -226,7 +250,9 @@ class Journal:
         """
         with self._lock:
             self._end_segment()
+        if self._syncs:
             self.sync()
+        with self._sync_lock, self._lock:
             if self.store is not None and self.next <= min(self._cursors.values(), default=0):
                 self.store.delete()
             self.abandon()
@@ -239,28 +265,34 @@ class Journal:
             if descriptor != _CLOSED:
                 os.close(descriptor)
         self._unsynced = []
+        self._new_names = set()
         self._descriptor = self._lock_descriptor = _CLOSED
         if self.store is not None:
             owned.discard(self.store.folder)
         self.store = self._segment = None
 
+    @property
+    def _syncs(self) -> bool:
+        return self._durability in {"power", "always"}
+
     def _keep(self, payload: bytes, event: Event | None) -> bool:
+        if len(payload) > frames.MAX_PAYLOAD:
+            return self._reject("too_large")
         if self._descriptor == _CLOSED or self._ring:
             return self._keep_in_memory(payload)
         if self._full:
             return self._reject("journal_full")
+        sequence = self.next
         try:
-            self._write(self.next, payload)
+            self._write(sequence, payload)
         except OSError as error:
             self._lose_disk(error)
             return self._keep_in_memory(payload)
-        self._remember(Frame(self.next, payload, 0, event))
-        self.next += 1
+        if event is not None:
+            self._remember(Frame(sequence, payload, 0, event))
         return True
 
     def _remember(self, frame: Frame) -> None:
-        if frame.event is None:
-            return
         while self._recent.full:
             self._recent.push_out()
         if len(self._recent) and self._recent.first + len(self._recent) != frame.sequence:
@@ -272,7 +304,10 @@ class Journal:
             waits = self._durability == "memory" and self._settings.when_full == "block"
             if waits or self._settings.when_full == "drop_new":
                 return self._reject("buffer_full")
-            self._ring.push_out()
+            lost = self._ring.push_out()
+            self._gaps.note(lost, lost + 1, "buffer_full")
+        if self._ring:
+            self.next = self._ring.next
         self._ring.append(Frame(self.next, payload))
         self.next += 1
         return True
@@ -291,91 +326,141 @@ class Journal:
         store, segment = self.store, self._segment
         if store is None or segment is None:
             raise OSError("no segment is open")
+        if self._interrupted:
+            self._cut_back(segment)
+        if segment.size >= self._segment_bytes:
+            segment = self._begin_segment(store, sequence)
         frame = frames.pack(sequence, payload)
+        # A signal handler that raises may end this after the write, before the next lines: these it cannot part.
+        self._interrupted = True
         written = os.write(self._descriptor, frame)
         if written < len(frame):
-            os.ftruncate(self._descriptor, segment.size)
-            raise OSError("no space left for a whole record")
+            self._cut_back(segment)
+            raise OSError(errno.ENOSPC, "no space is left for a whole record")
         segment.size += written
         store.next = sequence + 1
-        if segment.size >= self._segment_bytes:
-            self._begin_segment(store)
+        self._interrupted = False
+        if sequence >= self.next:
+            self.next = sequence + 1
 
-    def _begin_segment(self, store: Store) -> None:
+    def _cut_back(self, segment: Segment) -> None:
+        """
+        Take back what was written of a record that nobody was told is kept.
+        """
+        os.ftruncate(self._descriptor, segment.size)
+        self._interrupted = False
+
+    def _begin_segment(self, store: Store, sequence: int) -> Segment:
         self._end_segment()
+        store.next = sequence
         self._descriptor, self._segment = store.add()
+        if self._syncs:
+            self._new_names.add(store.folder)
         self._keep_within_quota(store)
+        return self._segment
 
     def _end_segment(self) -> None:
         if self._descriptor == _CLOSED:
             return
-        if self._durability in {"power", "always"}:
+        if self._interrupted and self._segment is not None:
+            with contextlib.suppress(OSError):
+                self._cut_back(self._segment)
+        if self._syncs:
             self._unsynced.append(self._descriptor)
         else:
             os.close(self._descriptor)
         self._descriptor = _CLOSED
 
     def _keep_within_quota(self, store: Store) -> None:
-        limit = self._settings.journal_max_bytes
-        drop_old = self._settings.when_full != "drop_new"
-        while (too_much := store.size + self.other_bytes > limit) and drop_old and store.evict("journal_full"):
+        """
+        Give up the oldest records, or refuse new ones, before the open segment could become too much.
+        """
+        if self._settings.when_full == "drop_new":
+            self._full = self._is_too_much(store)
+            return
+        while self._is_too_much(store) and (freed := self.give_up_older()):
+            self.other_bytes -= freed
+        while self._is_too_much(store) and store.evict("journal_full"):
             pass
-        self._full = too_much and not drop_old
+
+    def _is_too_much(self, store: Store) -> bool:
+        closed = store.size - store.segments[-1].size if store.segments else 0
+        return closed + self._segment_bytes + self.other_bytes > self._settings.journal_max_bytes
+
+    def _look_at_disk(self, store: Store, needed: int = 0) -> None:
+        """
+        Raise `OSError` when so many bytes would not leave the disk enough room, or nobody could read them.
+        """
+        if self._descriptor != _CLOSED and not os.fstat(self._descriptor).st_nlink:
+            raise OSError(errno.ENOENT, "somebody removed the journal's files")
+        if self._min_free and (free := files.free_bytes(store.folder)) < self._min_free + needed:
+            least = f"journal_min_free_bytes is {self._min_free}"
+            raise OSError(errno.ENOSPC, f"{free} bytes are free on the disk, and {least}")
 
     def _lose_disk(self, error: Exception) -> None:
-        if self._descriptor != _CLOSED:
-            os.close(self._descriptor)
-            self._descriptor = _CLOSED
+        self._end_segment()
         if not self._warned:
             logger.error("the journal cannot be written, records wait in memory only: %s", error)
         self._warned = True
+
+    def _sync_all(self, written: list[int], folders: set[Path]) -> None:
+        with contextlib.ExitStack() as closing:
+            for descriptor in written:
+                closing.callback(os.close, descriptor)
+            with self._lock:
+                if self._descriptor != _CLOSED:
+                    written.append(os.dup(self._descriptor))
+                    closing.callback(os.close, written[-1])
+            for descriptor in written:
+                files.sync(descriptor)
+            for folder in folders:
+                files.sync_folder(folder)
 
     def _spill(self, count: int = 500) -> None:
         with self._lock:
             if self.store is not None and not self.store.folder.exists():
                 self.abandon()
-            if self.store is None:
-                self._create_folder()
-            if self._descriptor == _CLOSED and self.store is not None:
-                self.store.next = self._ring.first if self._ring else self.next
-                self._descriptor, self._segment = self.store.add()
-            for frame in self._ring.since(self._ring.first, count):
+            store = self.store or self._create_folder()
+            self._look_at_disk(store, self._ring.size)
+            first = self._ring.first if self._ring else self.next
+            if self._descriptor == _CLOSED:
+                self._begin_segment(store, first)
+            self._synced = min(self._synced, first)
+            for frame in self._ring.since(first, count):
                 self._write(frame.sequence, frame.payload)
                 self._ring.release(frame.sequence + 1)
 
-    def _create_folder(self) -> None:
+    def _create_folder(self) -> Store:
         files.private_folder(self._group)
         name = f"{os.getpid()}-{time.time_ns()}"
         draft = files.private_folder(self._group / f".{name}")
         try:
-            self._move_in(draft, self._group / name)
+            store = self._move_in(draft, self._group / name)
         except OSError:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+        self._new_names |= {self._group, self._group.parent} if self._syncs else set()
+        _warn_of_network(self._group)
+        return store
 
-    def _move_in(self, draft: Path, folder: Path) -> None:
+    def _move_in(self, draft: Path, folder: Path) -> Store:
         """
         Give the folder its name once its lock is held, so that nobody takes it for a dead process's.
         """
         descriptor = files.open_private(draft / "lock", os.O_WRONLY | os.O_CREAT)
+        owned.add(folder)
         try:
             files.try_lock(descriptor)
-            store = Store(draft)
+            store = Store(draft, self._gaps)
             for sink, cursor in self._cursors.items():
                 store.set_cursor(sink, cursor)
             store.folder = draft.rename(folder)
         except OSError:
+            owned.discard(folder)
             os.close(descriptor)
             raise
         self._lock_descriptor, self.store = descriptor, store
-        owned.add(folder)
-
-    def _store_cursor(self, store: Store, sink: str, sequence: int) -> None:
-        try:
-            with self._lock:
-                store.set_cursor(sink, sequence)
-        except OSError as error:
-            logger.warning("the cursor of %s could not be written, records may arrive twice: %s", sink, error)
+        return store
 
 
 def _in_event_loop() -> bool:
@@ -386,13 +471,12 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _sync_and_close(descriptor: int) -> None:
-    try:
-        _datasync(descriptor)
-    except OSError as error:
-        logger.warning("the journal could not be synced: %s", error)
-    finally:
-        os.close(descriptor)
-
-
-_datasync = getattr(os, "fdatasync", os.fsync)
+@cache
+def _warn_of_network(folder: Path) -> None:
+    kind = mounts.network_file_system(folder)
+    if kind is not None:
+        logger.warning(
+            "the journal is on a network file system (%s), whose locks and writes may not survive what a disk's do: "
+            "set OTEL_LLM_JOURNAL_DIR to a folder on this machine",
+            kind,
+        )

@@ -5,6 +5,9 @@ Records are handed out in spans; the cursor moves to the end of the last span be
 several batches on their way at once still lose nothing. Lives on the loop thread.
 """
 
+import contextlib
+import errno
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +15,10 @@ from typing import Protocol
 
 from otel_llm.delivery import files
 from otel_llm.delivery.frames import Frame, scan
+from otel_llm.delivery.gaps import Gap
 from otel_llm.delivery.store import Segment, Store
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
 
@@ -37,9 +43,9 @@ class Source(Protocol):
         Give the records from `sequence` on that are in memory only.
         """
 
-    def why_lost(self, sequence: int) -> str:
+    def gap(self, sequence: int) -> Gap:
         """
-        Give the reason why a record is not there any more.
+        Say why a record is not there any more, and which ones with it.
         """
 
     def commit(self, sink: str, sequence: int) -> None:
@@ -96,6 +102,8 @@ class Reader:
         """
         Give the next record without taking it; None when there is none.
         """
+        while self._ahead and self._ahead[0].sequence < self.next:
+            self._ahead.popleft()
         if not self._ahead:
             self._fill()
         if not self._ahead:
@@ -168,39 +176,48 @@ class Reader:
             self._read(limit)
             return True
         if following is not None:
-            self._leave()
             self._open(following)
         return following is not None
 
     def _read(self, limit: int) -> None:
         size = CHUNK
         while True:
-            data = os.pread(self._descriptor, min(size, limit - self._offset), self._offset)
-            last = self._offset + len(data) >= limit or not data
+            wanted = min(size, limit - self._offset)
+            data = self._piece(wanted)
+            last = len(data) < wanted or self._offset + wanted == limit
             found = scan(data, last=last)
             if found.done or last:
                 break
             size *= 2
-        self._offset = self._offset + found.done if data else limit
+        self._offset += wanted if last else found.done
         self._ahead.extend(frame for frame in found.frames if frame.sequence >= self.next)
 
-    def _enter(self, store: Store) -> Segment | None:
-        while (segment := store.holding(self.next)) is not None:
-            if self._open(segment):
-                return segment
-            if segment in store.segments:
-                segment.size = 0
-                return segment
-        return None
-
-    def _open(self, segment: Segment) -> bool:
-        self._segment, self._offset = segment, 0
+    def _piece(self, wanted: int) -> bytes:
+        """
+        Read on in the open segment; less than wanted where the file is shorter than it was, or damaged.
+        """
         try:
+            return os.pread(self._descriptor, wanted, self._offset) if self._descriptor >= 0 else b""
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            logger.warning("a part of the journal cannot be read and is left out: %s", error)
+            return b""
+
+    def _enter(self, store: Store) -> Segment | None:
+        segment = store.holding(self.next)
+        if segment is not None:
+            self._open(segment)
+        return segment
+
+    def _open(self, segment: Segment) -> None:
+        """
+        Open a segment, or go through it as if it were empty when it is gone.
+        """
+        self._leave()
+        with contextlib.suppress(FileNotFoundError):
             self._descriptor = files.open_private(segment.path, os.O_RDONLY)
-        except FileNotFoundError:
-            self._segment = None
-            return False
-        return True
+        self._segment, self._offset = segment, 0
 
     def _leave(self) -> None:
         if self._descriptor >= 0:
@@ -208,7 +225,8 @@ class Reader:
         self._segment, self._descriptor = None, -1
 
     def _skip_to(self, sequence: int) -> None:
-        if sequence <= self.next:
-            return
-        self._lost(self.source.why_lost(self.next), sequence - self.next)
-        self.next = sequence
+        while self.next < sequence:
+            gap = self.source.gap(self.next)
+            end = int(min(gap.end, sequence))
+            self._lost(gap.reason, end - self.next)
+            self.next = end

@@ -15,8 +15,6 @@ class Ring:
         self.capacity = capacity
         self.first = 0
         """The sequence number of the oldest record."""
-        self.dropped_below = 0
-        """Records before this one were pushed out by newer ones."""
         self.size = 0
         """The payloads' bytes together."""
         self._max_bytes = max_bytes
@@ -24,6 +22,11 @@ class Ring:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def next(self) -> int:
+        """The sequence number after the newest record's."""
+        return self.first + len(self._frames)
 
     @property
     def full(self) -> bool:
@@ -39,12 +42,12 @@ class Ring:
         self._frames.append(frame)
         self.size += len(frame.payload)
 
-    def push_out(self) -> None:
+    def push_out(self) -> int:
         """
-        Drop the oldest record to make room.
+        Drop the oldest record to make room; gives its sequence number.
         """
         self._forget_oldest()
-        self.dropped_below = self.first
+        return self.first - 1
 
     def release(self, below: int) -> None:
         """

@@ -46,6 +46,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         durability=settings.durability,
         journal_max_bytes=settings.journal_max_bytes,
         journal_max_age=settings.journal_max_age,
+        journal_min_free_bytes=settings.journal_min_free_bytes,
         buffer_size=settings.buffer_size,
         when_full="drop_new" if settings.drop_on_backpressure else settings.when_full,
         block_ms=settings.block_ms,
@@ -100,6 +101,7 @@ def sink_spec(sink: SinkSettings) -> SinkSpec:
         flush_interval_ms=common.flush_interval_ms,
         async_workers=common.async_workers,
         batch_bytes=common.batch_bytes,
+        send_timeout_ms=common.send_timeout_ms,
     )
 
 

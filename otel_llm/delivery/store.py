@@ -6,17 +6,23 @@ are removed; those that make room for newer records are *evicted*, and the reade
 """
 
 import contextlib
+import logging
 import os
 import shutil
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 
 import msgspec
 
 from otel_llm.delivery import files, frames
+from otel_llm.delivery.gaps import Gaps
 from otel_llm.errors import JournalError
+
+logger = logging.getLogger(__name__)
 
 _CURSOR = ".cursor"
 _SEGMENT = ".segment"
@@ -38,16 +44,16 @@ class Store:
     The segments and cursors in one journal folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gaps: Gaps | None = None) -> None:
         self.folder = folder
+        self.gaps = gaps or Gaps()
         self.segments: list[Segment] = []
         self.cursors: dict[str, int] = {}
         self.next = 0
         """The sequence number that the next frame gets."""
-        self.torn = False
-        """Whether the last segment ends in the middle of a frame."""
-        self._evicted_below = 0
-        self._eviction = ""
+        self.torn = 0
+        """How many frames at the end are not whole."""
+        self._cursors_lag = False
 
     @classmethod
     def load(cls, folder: Path, sinks: Iterable[str]) -> "Store":
@@ -80,9 +86,10 @@ class Store:
         descriptor = files.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, frames.START)
+            files.write_whole(descriptor, frames.START)
         except OSError:
             os.close(descriptor)
+            path.unlink(missing_ok=True)
             raise
         # A segment that begins with the same record holds none: its first write failed.
         self.segments = [segment for segment in self.segments if segment.first < self.next]
@@ -111,26 +118,39 @@ class Store:
         Note how far a sink has come, and remove what nobody waits for any more.
         """
         self.cursors[sink] = sequence
-        files.replace(self.folder / f"{sink}{_CURSOR}", msgspec.json.encode({"sequence": sequence}))
-        oldest = min(self.cursors.values())
-        while len(self.segments) > 1 and self.segments[1].first <= oldest:
-            self._remove(self.segments[0])
+        path = self.folder / f"{sink}{_CURSOR}"
+        try:
+            files.replace(path, _cursor_line(sequence))
+        except OSError:
+            # On a full disk there is room again once that is gone which nobody waits for.
+            if not self._remove_passed():
+                raise
+            files.replace(path, _cursor_line(sequence))
+        self._remove_passed()
+
+    def advance(self, sink: str, sequence: int) -> None:
+        """
+        Do what `set_cursor` does, as far as the disk lets us.
+        """
+        try:
+            self.set_cursor(sink, sequence)
+        except OSError as error:
+            if not self._cursors_lag:
+                logger.warning("cursors cannot be written, after a crash records may arrive twice: %s", error)
+            self._cursors_lag = True
+        else:
+            self._cursors_lag = False
 
     def evict(self, reason: str, *, older_than: float = float("inf")) -> bool:
         """
         Give up the oldest segment but the one being written; False when there is none (last written before that time).
         """
-        if len(self.segments) < 2 or self.segments[0].path.stat().st_mtime > older_than:  # noqa: PLR2004
+        oldest = next(pairwise(tuple(self.segments)), None)
+        if oldest is None or _written(oldest[0].path) > older_than:
             return False
-        self._evicted_below, self._eviction = self.segments[1].first, reason
-        self._remove(self.segments[0])
+        self.gaps.note(oldest[0].first, oldest[1].first, reason)
+        self._remove(oldest[0])
         return True
-
-    def why_lost(self, sequence: int) -> str:
-        """
-        Give the reason why a record is not here any more.
-        """
-        return self._eviction if sequence < self._evicted_below else "corrupt"
 
     def delete(self) -> None:
         """
@@ -138,8 +158,16 @@ class Store:
         """
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _remove_passed(self) -> bool:
+        oldest = min(self.cursors.values())
+        passed = [before for before, after in pairwise(tuple(self.segments)) if after.first <= oldest]
+        for segment in passed:
+            self._remove(segment)
+        return bool(passed)
+
     def _remove(self, segment: Segment) -> None:
-        self.segments.remove(segment)
+        with contextlib.suppress(ValueError):  # another thread may be as far
+            self.segments.remove(segment)
         segment.path.unlink(missing_ok=True)
 
     def _find_end(self) -> None:
@@ -149,7 +177,7 @@ class Store:
         data = last.path.read_bytes()
         found = frames.scan(data, last=True).frames
         self.next = found[-1].sequence + 1 if found else last.first
-        self.torn = len(data) > (found[-1].end if found else len(frames.START))
+        self.torn = frames.count_damaged(data[found[-1].end if found else len(frames.START) :])
 
 
 def _segment(path: Path) -> Segment:
@@ -160,11 +188,30 @@ def _segment(path: Path) -> Segment:
     return Segment(int(path.stem), path, path.stat().st_size)
 
 
+def _cursor_line(sequence: int) -> bytes:
+    return msgspec.json.encode({"sequence": sequence, "check": zlib.crc32(b"%d" % sequence)})
+
+
 def _cursor(path: Path) -> int:
+    """
+    Read a cursor; one that is damaged counts as missing.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])["sequence"]
+        line = path.read_bytes()
+        sequence = msgspec.json.decode(line, type=dict[str, int])["sequence"]
     except (OSError, msgspec.DecodeError, KeyError):
-        return 0
+        line, sequence = b"", 0
+    if line == _cursor_line(sequence):
+        return sequence
+    logger.warning("the cursor %s cannot be read, its sink gets everything that is there once more", path.name)
+    return 0
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def last_written(folder: Path) -> float:

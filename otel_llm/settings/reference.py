@@ -50,6 +50,7 @@ _WRITTEN_DEFAULTS: Final = {
     "journal_dir": "`$XDG_STATE_HOME/otel-llm/journal`",
     "journal_max_bytes": "512 MiB",
     "journal_max_age": "7d",
+    "journal_min_free_bytes": "64 MiB",
     "batch_bytes": "1 MiB",
 }
 

@@ -95,6 +95,8 @@ class Settings:
     """Most bytes the journal keeps, such as `512 MiB`."""
     journal_max_age: Duration = 7 * 86_400.0
     """Longest time a record waits for its sinks, such as `7d`."""
+    journal_min_free_bytes: Size = 64 * 1024**2
+    """Bytes that the journal leaves free on its disk; with fewer, records wait in memory."""
     buffer_size: Count = 10_000
     """Most records kept when durability is `memory`."""
     when_full: Literal["block", "drop_new", "drop_old"] = "block"

@@ -400,7 +400,7 @@ class TestAdoption:
         """A journal of a newer version is left as it is."""
         folder = self.leave(open_journal(), b"one")
         (segment,) = folder.glob("*.segment")
-        segment.write_bytes(frames.MAGIC + b"\x63\0\0\0" + b"from the future")
+        segment.write_bytes(frames.MAGIC + b"\x63\0\x9c\xff" + b"from the future")
         assert adoption.adopt(group, [SINK]) == []
         assert "version 99" in caplog.text
         assert segment.exists()

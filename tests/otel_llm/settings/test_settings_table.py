@@ -17,6 +17,7 @@ ROWS = [
     ("durability", "power", "power"),
     ("journal_max_bytes", "1 GiB", 1024**3),
     ("journal_max_age", "36h", 129_600.0),
+    ("journal_min_free_bytes", "1 GB", 1000**3),
     ("buffer_size", "5", 5),
     ("when_full", "drop_old", "drop_old"),
     ("block_ms", "7", 7),
