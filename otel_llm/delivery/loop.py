@@ -7,6 +7,7 @@ executor has daemon threads started in advance, so that names can be resolved wh
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Coroutine
@@ -21,6 +22,8 @@ from otel_llm.delivery import native, process
 T = TypeVar("T")
 
 POOL_THREADS = 4
+"""Started in advance: at its end the interpreter starts no more."""
+MOST_POOL_THREADS = 32
 
 
 def suppress_instrumentation() -> None:
@@ -33,24 +36,45 @@ def suppress_instrumentation() -> None:
 
 class DaemonPool(concurrent.futures.ThreadPoolExecutor):
     """
-    An executor that works until the very end: its threads exist from the start and are not joined.
+    An executor that works until the very end: its first threads exist from the start, and none is joined.
+
+    When all are busy, as with a name server that does not answer, another one is started: who waits for one sink's
+    server must not hold up the others.
     """
 
-    def __init__(self, threads: int) -> None:
-        super().__init__(max_workers=threads)
+    def __init__(self, threads: int, most: int = MOST_POOL_THREADS) -> None:
+        super().__init__(max_workers=most)
+        self._most = most
+        self._started = 0
+        self._free = 0
+        self._counting = threading.Lock()
         self._jobs: native.SimpleQueue[Callable[[], None]] = native.SimpleQueue()
-        for number in range(threads):
-            native.start_thread(self._work, f"otel-llm-pool-{number}")
+        for _ in range(threads):
+            self._start()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
+        with self._counting:
+            self._free -= 1
+            crowded = self._free < 0 and self._started < self._most
+        if crowded:
+            with contextlib.suppress(RuntimeError):  # no more threads: it waits for one of the others
+                self._start()
         self._jobs.put(lambda: _fulfil(future, lambda: fn(*args, **kwargs)))
         return future
+
+    def _start(self) -> None:
+        native.start_thread(self._work, f"otel-llm-pool-{self._started}")
+        with self._counting:
+            self._started += 1
+            self._free += 1
 
     def _work(self) -> None:
         suppress_instrumentation()
         while True:
             self._jobs.get()()
+            with self._counting:
+                self._free += 1
 
 
 class LoopThread:
