@@ -228,6 +228,7 @@ class Delivery:
                 self._label()
             keys = [courier.spec.key for courier in self._couriers.values()]
             journal = Journal(self._group, self._settings, keys, rejected=self._reject, wake=self._wake)
+            journal.give_up_older = self._give_up_older
             self._starts = dict.fromkeys(self._couriers, 0)
             self._journal = journal
             if self._thread is not None:
@@ -286,11 +287,15 @@ class Delivery:
         pause = _SYNC_SECONDS if self._settings.durability == "power" else _TEND_SECONDS
         next_adoption = 0.0
         while True:
-            if time.monotonic() >= next_adoption:
-                await self._adopt()
-                next_adoption = time.monotonic() + ADOPT_SECONDS
-            await asyncio.sleep(pause)
-            await self._keep_house()
+            try:
+                if time.monotonic() >= next_adoption:
+                    await self._adopt()
+                    next_adoption = time.monotonic() + ADOPT_SECONDS
+                await asyncio.sleep(pause)
+                await self._keep_house()
+            except OSError as error:
+                logger.warning("the journals could not be looked after, it is tried again: %s", error)
+                await asyncio.sleep(pause)
 
     async def _keep_house(self) -> None:
         journal = self._journal
@@ -339,10 +344,13 @@ class Delivery:
                 continue
             courier.ledger.adopt(max(0, inheritance.next - start) + inheritance.torn)
             if inheritance.torn:
-                courier.ledger.drop("torn")
+                courier.ledger.drop("torn", inheritance.torn)
             if start < inheritance.next:
                 self._serve(courier, inheritance, start)
         inheritance.close_if_delivered()
+
+    def _give_up_older(self) -> int:
+        return next((freed for inheritance in self._inherited if (freed := inheritance.make_room())), 0)
 
     async def _drain(self, source: Source | None) -> bool:
         drained = await asyncio.gather(*(courier.drain(source=source) for courier in self._couriers.values()))
