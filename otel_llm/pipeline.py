@@ -9,7 +9,7 @@ import atexit
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any, Final
 from weakref import WeakSet
@@ -73,8 +73,8 @@ class Pipeline:
         diagnostics.set_level(settings.log_level)
         diagnostics.report(loaded.problems)
         self.settings = settings
-        self.book = PriceBook(_operator_prices(loaded))
-        self.delivery = shared.start(loaded, reprice=self._reprice, last_words=self.end_open_calls)
+        self.book = price_book(loaded)
+        self.delivery = shared.start(loaded, reprice=partial(reprice, self.book), last_words=self.end_open_calls)
         if not loaded.sinks:
             diagnostics.logger().info(
                 "no sink is named, calls go to OpenTelemetry alone; OTEL_LLM_SINKS=sqlite keeps them"
@@ -294,14 +294,6 @@ class Pipeline:
     def _price(self, call: Call) -> Cost:
         return self.book.price(call, fetched=call.billable)
 
-    def _reprice(self, event: Event) -> Event:
-        """
-        Price a call that ended before the price book was loaded.
-        """
-        self.book.ensure()
-        cost = self.book.price(call_of(event.attributes), fetched=True)
-        return event.with_attributes(priced(event.attributes, cost))
-
     @cached_property
     def _resource(self) -> SdkResource:
         resource = getattr(trace.get_tracer_provider(), "resource", None)
@@ -347,6 +339,22 @@ def stop(timeout: float) -> bool:
     with _lock:
         pipeline, _pipeline = _pipeline, None
     return pipeline.shutdown(timeout) if pipeline is not None else shared.stop(timeout)
+
+
+def price_book(loaded: Loaded) -> PriceBook:
+    """
+    Give the price book with the operator's own prices; it is loaded when it is first needed.
+    """
+    return PriceBook(_operator_prices(loaded))
+
+
+def reprice(book: PriceBook, event: Event) -> Event:
+    """
+    Price a call that ended before the price book was loaded.
+    """
+    book.ensure()
+    cost = book.price(call_of(event.attributes), fetched=True)
+    return event.with_attributes(priced(event.attributes, cost))
 
 
 def _operator_prices(loaded: Loaded) -> OperatorPrices:
