@@ -515,7 +515,7 @@ class Courier:
 
 
 def _each(outcomes: Outcome | Sequence[Outcome], count: int) -> Sequence[Outcome]:
-    return (outcomes,) * count if isinstance(outcomes, Delivered | Retry | Rejected) else outcomes
+    return (outcomes,) * count if isinstance(outcomes, Outcome) else outcomes
 
 
 def _means_retry(error: BaseException) -> bool:

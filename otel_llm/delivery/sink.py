@@ -82,11 +82,15 @@ class Receipt(Struct, frozen=True):
     def of(self, batch: Batch) -> Sequence[Outcome]:
         """
         Give one outcome for each record of `batch`; raises `ValueError` when the sink told another number.
+
+        Raises `TypeError` when one is no outcome.
         """
-        if isinstance(self.outcomes, Delivered | Retry | Rejected):
+        if isinstance(self.outcomes, Outcome):
             return (self.outcomes,) * len(batch.records)
         if len(self.outcomes) != len(batch.records):
             raise ValueError(f"the sink gave {len(self.outcomes)} outcomes for {len(batch.records)} records")
+        if not all(isinstance(outcome, Outcome) for outcome in self.outcomes):
+            raise TypeError("an outcome is Delivered, Retry or Rejected")
         return self.outcomes
 
 
