@@ -45,7 +45,7 @@ def sink_class(type_name: str) -> "type[Sink | BlockingSink]":
     try:
         loaded: type[Sink | BlockingSink] = known[type_name].load()
     except Exception as error:
-        raise _load_error(known[type_name], error) from error
+        raise load_error(known[type_name], error) from error
     return loaded
 
 
@@ -69,6 +69,29 @@ def check_sink(sink: SinkSettings) -> tuple[Problem, ...]:
     except (UnknownPlugin, MissingExtra) as error:
         return (Problem(f"sinks.{sink.name}", f"the sink {sink.type!r}, which cannot be loaded", str(error)),)
     return read_options(options_class, sink.options, f"sinks.{sink.name}", sink.origins)[1]
+
+
+def load_error(entry_point: EntryPoint, error: Exception) -> MissingExtra | UnknownPlugin:
+    """
+    Say why a sink's file could not be imported: it is broken, or its client is missing.
+    """
+    name, package = entry_point.name, distribution(entry_point)
+    if not _lacks_client(entry_point, error):
+        return UnknownPlugin(f"the {name} sink of {package} cannot be loaded: {type(error).__name__}: {error}")
+    if has_extra(package, name):
+        return MissingExtra(f"the {name} sink needs its client: pip install '{package}[{name}]'")
+    return MissingExtra(f"the {name} sink needs its client, which cannot be imported: {error}")
+
+
+def has_extra(package: str, name: str) -> bool:
+    """
+    Say whether a package has an extra for its plugin of that name.
+    """
+    try:
+        extras = metadata.metadata(package).get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:
+        return False
+    return re.sub(r"[-_.]+", "-", name) in {re.sub(r"[-_.]+", "-", extra) for extra in extras}
 
 
 @cache
@@ -124,23 +147,6 @@ def _unknown(kind: str, name: str, known: Mapping[str, EntryPoint]) -> str:
     )
 
 
-def _load_error(entry_point: EntryPoint, error: Exception) -> MissingExtra | UnknownPlugin:
-    name, package = entry_point.name, distribution(entry_point)
-    if not _lacks_client(entry_point, error):
-        return UnknownPlugin(f"the {name} sink of {package} cannot be loaded: {type(error).__name__}: {error}")
-    if _has_extra(package, name):
-        return MissingExtra(f"the {name} sink needs its client: pip install '{package}[{name}]'")
-    return MissingExtra(f"the {name} sink needs its client, which cannot be imported: {error}")
-
-
 def _lacks_client(entry_point: EntryPoint, error: Exception) -> bool:
     missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     return missing not in {"", "otel_llm", entry_point.module.partition(".")[0]}
-
-
-def _has_extra(package: str, name: str) -> bool:
-    try:
-        extras = metadata.metadata(package).get_all("Provides-Extra") or []
-    except metadata.PackageNotFoundError:
-        return False
-    return re.sub(r"[-_.]+", "-", name) in {re.sub(r"[-_.]+", "-", extra) for extra in extras}

@@ -23,6 +23,19 @@ _RESPONSE = frozenset({"gen_ai.output.messages"})
 class JsonlOptions:
     """
     Options of the sink `jsonl`.
+
+    ```yaml
+    sinks:
+      jsonl:
+        path: /var/log/llm
+        usage_retention_days: 90
+        debug_enabled: true
+    ```
+
+    ```yaml wrong
+    sinks:
+      jsonl: {usage_retention_days: a month}
+    ```
     """
 
     path: str = "./data/logs"

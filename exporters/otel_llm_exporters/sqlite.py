@@ -15,6 +15,16 @@ from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
 class SqliteOptions:
     """
     Options of the sink `sqlite`.
+
+    ```yaml
+    sinks:
+      sqlite: {path: /var/lib/otel-llm/calls.db}
+    ```
+
+    ```yaml wrong
+    sinks:
+      sqlite: {busy_timeout_ms: a second}
+    ```
     """
 
     path: str = "otel-llm.db"

@@ -18,6 +18,16 @@ Style = Literal["auto", "json", "pretty", "line", "analytics-prefix"]
 class StdoutOptions:
     """
     Options of the sink `stdout`.
+
+    ```yaml
+    sinks:
+      stdout: {output: stderr, style: json}
+    ```
+
+    ```yaml wrong
+    sinks:
+      stdout: {style: colorful}
+    ```
     """
 
     output: Literal["stdout", "stderr"] = "stdout"

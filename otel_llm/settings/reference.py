@@ -29,8 +29,35 @@ def markdown() -> str:
 
 def field_docs(options_class: type[Any]) -> Mapping[str, str]:
     """
-    Give the docstring under each field of an options class, on one line.
+    Give the docstring under each field of an options class, on one line; inherited fields have theirs.
     """
+    return {name: text for kind in reversed(_layers(options_class)) for name, text in _docs(kind).items()}
+
+
+def options_in_order(options_class: type[Any]) -> list[Field[Any]]:
+    """
+    Give the fields of an options class, its own before those that it inherits.
+    """
+    own_first = [name for kind in _layers(options_class) for name in kind.__annotations__]
+    return sorted(fields(options_class), key=lambda option: own_first.index(option.name))
+
+
+def default(option: Field[Any]) -> str:
+    """
+    Write the default of a field; nothing where it has none.
+    """
+    if written := _WRITTEN_DEFAULTS.get(option.name):
+        return written
+    if option.default is MISSING or option.default is None or option.default in ((), ""):
+        return ""
+    return f"`{str(option.default).lower() if isinstance(option.default, bool) else option.default}`"
+
+
+def _layers(options_class: type[Any]) -> list[type[Any]]:
+    return [kind for kind in options_class.__mro__ if "__annotations__" in vars(kind)]
+
+
+def _docs(options_class: type[Any]) -> Mapping[str, str]:
     (definition,) = ast.parse(inspect.getsource(options_class)).body
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     documented = itertools.pairwise(body)
@@ -60,21 +87,13 @@ def _setting_rows() -> Iterator[str]:
     for setting in fields(Settings):
         name = setting.name
         variable = "" if name in _FILES_ONLY else f"`{environment_name(name)}`"
-        yield f"| `{name}` | {variable} | {_default(setting)} | {docs[name]} |"
+        yield f"| `{name}` | {variable} | {default(setting)} | {docs[name]} |"
 
 
 def _option_rows(options_class: type[Any]) -> Iterator[str]:
     docs = field_docs(options_class)
     for option in fields(options_class):
-        yield f"| `{option.name}` | {_default(option)} | {docs[option.name]} |"
-
-
-def _default(option: Field[Any]) -> str:
-    if written := _WRITTEN_DEFAULTS.get(option.name):
-        return written
-    if option.default is MISSING or option.default is None or option.default == ():
-        return ""
-    return f"`{str(option.default).lower() if isinstance(option.default, bool) else option.default}`"
+        yield f"| `{option.name}` | {default(option)} | {docs[option.name]} |"
 
 
 def _variable_rows() -> Iterator[str]:
