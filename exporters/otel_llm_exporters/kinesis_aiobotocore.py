@@ -1,0 +1,43 @@
+"""Kinesis through aiobotocore, the asynchronous client that aioboto3 wraps."""
+
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+
+from otel_llm.delivery.sink import Batch, Receipt
+from otel_llm_exporters.kinesis import KinesisOptions
+from otel_llm_exporters.kinesis_requests import CLIENT_ERRORS, Requests, client_arguments, config_arguments
+
+
+class AiobotocoreKinesis:
+    """
+    Sends on the delivery loop; with `async_workers` several requests are on their way at once.
+    """
+
+    Options: ClassVar[type[KinesisOptions]] = KinesisOptions
+
+    def __init__(self, options: KinesisOptions) -> None:
+        self._options = options
+        self._connection = AsyncExitStack()
+        self._client: Any = None
+
+    async def open(self) -> None:
+        # A new session looks for credentials anew: those in shared files change.
+        await self.close()
+        config = AioConfig(**config_arguments(self._options))
+        made = get_session().create_client("kinesis", config=config, **client_arguments(self._options))
+        self._client = await self._connection.enter_async_context(made)
+
+    async def send(self, batch: Batch) -> Receipt:
+        requests = Requests(batch, self._options)
+        while (request := requests.next()) is not None:
+            try:
+                requests.answered(await self._client.put_records(**request))
+            except CLIENT_ERRORS as error:
+                requests.failed(error)
+        return requests.receipt()
+
+    async def close(self) -> None:
+        await self._connection.aclose()
