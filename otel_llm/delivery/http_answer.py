@@ -23,7 +23,7 @@ from otel_llm.call import Content
 from otel_llm.capture.quotation import unquoted
 from otel_llm.delivery.sink import Receipt, Rejected, Retry
 from otel_llm.errors import ReceiverGone, Unauthorized
-from otel_llm.telemetry.redaction import MASK, Redactor
+from otel_llm.telemetry.redaction import MASK
 
 REJECTED: Final = frozenset({400, 413, 422})
 REFUSED: Final = frozenset({401, 403, 407})
@@ -71,13 +71,12 @@ class Answer(Struct, frozen=True):
 
     def excerpt(self) -> str:
         """
-        Give the beginning of the body on one line, without secrets and without what it quotes of the records.
+        Give the beginning of the body on one line, without what it quotes of the request.
         """
         text = " ".join(self.body[: 4 * _EXCERPT].decode(errors="replace").split())
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, MASK) if len(secret) >= _SHORTEST_SECRET else text
-        sent = Content(input_messages=[{"sent": self.sent.decode(errors="replace")}])
-        shown = Redactor().text(unquoted(text[:_EXCERPT], sent))
+        shown = unquoted(text[:_EXCERPT], Content(input_messages=[{"sent": self.sent.decode(errors="replace")}]))
         return "".join(character if character.isprintable() else "�" for character in shown)
 
 

@@ -28,6 +28,8 @@ MOST_ANSWER_BYTES: Final = 64 * 1024
 IDLE_SECONDS: Final = 30.0
 """How long an unused connection stays open."""
 
+_SHORTEST_TOKEN: Final = 8
+
 
 def read_headers(raw: object) -> Mapping[str, Secret]:
     """
@@ -90,6 +92,7 @@ class HttpClient:
             **({} if options.compression == "none" else {"content-encoding": options.compression}),
         }
         self._own_headers = {name.lower(): value.reveal() for name, value in options.headers.items()}
+        self._secrets = [word for value in self._own_headers.values() for word in (value, *_words(value))]
         self._transport: Any = None
 
     async def open(self) -> None:
@@ -115,7 +118,7 @@ class HttpClient:
             content=self._compress(body),
             extensions={"trace": _stop_at_metadata},
         )
-        secrets = (parts.path, parts.query, *self._own_headers.values())
+        secrets = (parts.path, parts.query, *_words(fields.get("authorization", "")), *self._secrets)
         try:
             async with asyncio.timeout(self._options.timeout_ms / 1000):
                 return await self._answer(request, host, body, secrets)
@@ -209,6 +212,13 @@ def _authorization(username: str | None, password: str | None) -> Mapping[str, s
         return {}
     told = f"{unquote(username)}:{unquote(password or '')}"
     return {"authorization": f"Basic {b64encode(told.encode()).decode()}"}
+
+
+def _words(value: str) -> list[str]:
+    """
+    Give the parts of a header that a server may quote alone: the token behind `Bearer`.
+    """
+    return [word for word in value.split() if len(word) >= _SHORTEST_TOKEN]
 
 
 def _without_user(url: str) -> str:

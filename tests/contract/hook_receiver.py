@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR
 
@@ -65,15 +65,22 @@ class Receiver:
     Listens on a loopback port from `start` to `stop`; what arrived is kept over restarts.
     """
 
-    def __init__(self, *, certificate=None, address="127.0.0.1", largest=None) -> None:
+    def __init__(self, *, certificate=None, client_authority=None, address="127.0.0.1", largest=None) -> None:
         self.posts: list[Post] = []
         self.script: deque[Answer] = deque()
         self.default = Answer()
         self.token = None
         """What `Authorization` must be."""
+        self.poison = None
+        """Bytes over which a request is refused with 422."""
+        self.echo = False
+        """Whether an answer quotes the whole request, as some error pages do."""
         self.held = 0
         """Requests that wait for their answer."""
+        self.accepted = 0
+        """Connections that were made."""
         self._certificate = certificate
+        self._client_authority = client_authority
         self._address = address
         self._largest = largest
         self._port = 0
@@ -149,6 +156,13 @@ class Receiver:
         with self._changed:
             assert self._changed.wait_for(lambda: self.held, timeout)
 
+    def wait_for_nobody(self, timeout=10) -> None:
+        """
+        Wait until no client is connected.
+        """
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._connections, timeout)
+
     def answer(self, path, headers, raw) -> Answer:
         """
         Take note of a request and say how it is answered.
@@ -160,6 +174,9 @@ class Receiver:
         with self._changed:
             self.held -= 1
             answer = self._judge(headers, raw)
+            if self.echo:
+                quoted = f"Cannot POST {path} {headers} ".encode() + _DECODERS[headers.get("content-encoding")](raw)
+                answer = replace(answer, body=quoted)
             self.posts.append(Post(path, headers, raw, answer.status))
         return answer
 
@@ -168,6 +185,8 @@ class Receiver:
             return Answer(401, body=b"who are you?")
         if self._largest is not None and len(raw) > self._largest:
             return Answer(413, body=b"too large")
+        if self.poison is not None and self.poison in raw:
+            return Answer(422, body=b"bad")
         return self.script.popleft() if self.script else self.default
 
 
@@ -182,14 +201,20 @@ class _Server(ThreadingHTTPServer):
         if receiver._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(receiver._certificate)
+            if receiver._client_authority is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(receiver._client_authority)
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def process_request(self, request, client_address):
+        self.receiver.accepted += 1
         self.receiver._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request):
-        self.receiver._connections.discard(request)
+        with self.receiver._changed:
+            self.receiver._connections.discard(request)
+            self.receiver._changed.notify_all()
         super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
@@ -204,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers["content-length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.server.receiver.answer(self.path, headers, raw)
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
         for name, value in {"content-length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
