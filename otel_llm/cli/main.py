@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from otel_llm.errors import OtelLLMError
 
-COMMANDS = ("run", "doctor", "tail", "report", "price")
+COMMANDS = ("run", "doctor", "tail", "report", "price", "journal")
 """Modules of this package, each with `add_parser(subparsers)` that sets `run(args) -> int` as a default."""
 
 

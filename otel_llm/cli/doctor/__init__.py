@@ -11,7 +11,8 @@ from otel_llm.cli.doctor.findings import Report
 from otel_llm.cli.doctor.output import show
 from otel_llm.cli.doctor.packages import instrumentations, sdks, versions
 from otel_llm.cli.doctor.probe import sinks
-from otel_llm.cli.doctor.settings import configuration, content, loaded_settings
+from otel_llm.cli.doctor.settings import configuration, content
+from otel_llm.cli.scope import loaded_settings
 
 __all__ = ["add_parser", "examine", "run"]
 

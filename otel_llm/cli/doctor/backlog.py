@@ -3,26 +3,27 @@ What waits in the journal, read without touching it.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import msgspec
+from shlex import quote
 
 from otel_llm.cli.doctor.findings import Finding, Section, section
-from otel_llm.delivery.adoption import journals
-from otel_llm.delivery.dead_letters import FOLDER
-from otel_llm.delivery.group import LABEL
-from otel_llm.settings import Loaded, Settings
+from otel_llm.cli.scope import Scope, specs_of
+from otel_llm.cli.units import age, many, size
+from otel_llm.delivery import setup
+from otel_llm.delivery.backlog import Group, groups, sink_name
+from otel_llm.settings import Loaded
 
 
 def journal(loaded: Loaded) -> Section:
     """
     Say where the journal is, whether it can be written, and what waits in it.
     """
-    return section("Journal", _journal(loaded.settings))
+    return section("Journal", _journal(loaded))
 
 
-def _journal(settings: Settings) -> Iterator[Finding]:
+def _journal(loaded: Loaded) -> Iterator[Finding]:
+    settings = loaded.settings
     if settings.durability == "memory":
         yield Finding("warning", "records wait in memory: a crash loses them", "export OTEL_LLM_DURABILITY=process")
         return
@@ -30,10 +31,10 @@ def _journal(settings: Settings) -> Iterator[Finding]:
     if fault := _fault(folder):
         yield Finding("problem", f"{folder} {fault}", "export OTEL_LLM_JOURNAL_DIR=$HOME/.local/state/otel-llm/journal")
         return
-    yield Finding("ok", f"{folder}, durability {settings.durability}, at most {_size(settings.journal_max_bytes)}")
-    for group in sorted(folder.glob("*")):
-        if group.is_dir():
-            yield from _group(group)
+    yield Finding("ok", f"{folder}, durability {settings.durability}, at most {size(settings.journal_max_bytes)}")
+    scope = Scope(folder, loaded, specs_of(loaded), frozenset({setup.service_name()}))
+    for group in groups(folder):
+        yield from _group(group, scope)
 
 
 def _fault(folder: Path) -> str | None:
@@ -47,37 +48,28 @@ def _user() -> str:
     return str(os.geteuid()) if hasattr(os, "geteuid") else "?"
 
 
-def _group(group: Path) -> Iterator[Finding]:
-    folders = list(journals(group))
-    service, sinks = _label(group / LABEL)
-    if folders:
-        yield Finding("fact", f"{service} to {sinks}: {len(folders)} journals, {_size(_pending(folders))}")
-    for letters in sorted((group / FOLDER).glob("*.jsonl")):
-        if size := letters.stat().st_size:
-            text = f"{service}: {letters.stem} refused records, {_size(size)} of dead letters"
-            yield Finding("warning", text, f"less {letters}")
+def _group(group: Group, scope: Scope) -> Iterator[Finding]:
+    for journal in group.left:
+        if journal.fault:
+            yield Finding("warning", f"{group.service}: the journal of process {journal.process}: {journal.fault}")
+    for key, name in sorted(group.names().items()):
+        if group.waiting(key).pending:
+            yield _waiting(group, key, name, scope)
+    for file in group.dead:
+        text = f"{group.service} to {sink_name(file.sink)}: {many(file.letters, 'dead letter')}, {size(file.bytes)}"
+        yield Finding("warning", text, "otel-llm journal dead")
 
 
-def _pending(folders: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for folder in folders for path in folder.glob("*.segment"))
-
-
-def _label(path: Path) -> tuple[str, str]:
-    try:
-        about = msgspec.json.decode(path.read_bytes(), type=_Label)
-    except (OSError, msgspec.DecodeError):
-        return "unknown service", "unknown sinks"
-    return about.service, ", ".join(about.sinks) or "no sink"
-
-
-class _Label(msgspec.Struct):
-    service: str
-    sinks: dict[str, str]
-
-
-def _size(count: int) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:  # noqa: PLR2004
-            return f"{count:.0f} {unit}"
-        count //= 1024
-    return f"{count} GiB"
+def _waiting(group: Group, key: str, name: str, scope: Scope) -> Finding:
+    """
+    Say what a sink waits for; somebody has to do something where nobody lives who would deliver it.
+    """
+    waiting, left = group.waiting(key), group.waiting(key, group.left)
+    text = f"{group.service} to {name}: {many(waiting.pending, 'record')}, the oldest {age(waiting.oldest_seconds)} old"
+    if left.pending:
+        text += f"; {left.pending:,} of them left by {many(len(group.left), 'dead process', 'dead processes')}"
+    if reason := scope.why_not(key) if scope.covers(group) else None:
+        return Finding("warning", f"{text}; {reason}", f"otel-llm journal purge --sink {name}  # or name it again")
+    if len(group.left) == len(group.journals):
+        return Finding("warning", text, f"OTEL_SERVICE_NAME={quote(group.service)} otel-llm journal drain")
+    return Finding("fact", text)

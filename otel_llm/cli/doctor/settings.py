@@ -2,7 +2,6 @@
 What is set, where it came from, what is wrong with it, and what would be captured of content.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -10,9 +9,9 @@ from typing import Any, Final, get_type_hints
 
 from otel_llm import plugins
 from otel_llm.cli.doctor.findings import Finding, Section, of_problems, section
-from otel_llm.entry_points import entry_points
+from otel_llm.delivery.route import where_problems
 from otel_llm.errors import MissingExtra, UnknownPlugin
-from otel_llm.settings import ContentCapture, Loaded, Settings, SinkSettings, environment_name, load
+from otel_llm.settings import ContentCapture, Loaded, Settings, SinkSettings, environment_name
 from otel_llm.settings.conversion import listed, shown
 
 _PRIVATE: Final = re.compile("pass|secret|token|key|credential|header|auth|dsn")
@@ -23,7 +22,7 @@ def configuration(loaded: Loaded) -> Section:
     """
     Show what differs from the defaults, with its origin, and every mistake.
     """
-    return section("Settings", [*_settings(loaded), *_options(loaded), *of_problems(loaded.problems)])
+    return section("Settings", [*_settings(loaded), *_options(loaded), *_problems(loaded)])
 
 
 def content(loaded: Loaded) -> Section:
@@ -33,21 +32,17 @@ def content(loaded: Loaded) -> Section:
     return section("Content", _content(loaded))
 
 
-def loaded_settings(environ: Mapping[str, str] = os.environ) -> Loaded:
-    """
-    Load the settings as a process would, with the sinks among OpenTelemetry's log exporters.
-    """
-    names = [name.strip() for name in environ.get("OTEL_LOGS_EXPORTER", "").split(",")]
-    known = entry_points("opentelemetry_logs_exporter")
-    ours = [name.removeprefix("llm_") for name in names if name.startswith("llm_") and name in known]
-    return load(environ=environ, exporters={name: {} for name in ours})
-
-
 def is_private(option: str) -> bool:
     """
     Say whether an option's name suggests a secret.
     """
     return _PRIVATE.search(option) is not None
+
+
+def _problems(loaded: Loaded) -> Iterator[Finding]:
+    yield from of_problems(loaded.problems)
+    for sink in loaded.sinks:
+        yield from of_problems(where_problems(sink.common.where, f"sinks.{sink.name}.where"))
 
 
 def _settings(loaded: Loaded) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 from otel_llm.cli.doctor import examine
 from otel_llm.cli.doctor import probe as probing
 from otel_llm.cli.main import main
+from otel_llm.delivery import setup
+from otel_llm.delivery.group import group_folder, label
+from otel_llm.delivery.journal import Journal
+from otel_llm.settings import load
+from otel_llm.telemetry.event import EVENT_NAME, Event, new_event_id
 
 SINK = """
 import time
@@ -130,6 +136,14 @@ def test_origins():
     assert any(text.startswith("sinks.sqlite.path = ") and "environment OTEL_LLM_SQLITE_PATH" in text for text in facts)
 
 
+def test_where(environ):
+    """A `where` that cannot be understood is a problem, with the name that was meant."""
+    environ.setenv("OTEL_LLM_SQLITE_WHERE", "modle=gpt-4o")
+    ((text, fix),) = texts().items()
+    assert text.startswith("sinks.sqlite.where: found 'modle'")
+    assert fix == "in sinks.sqlite.where: write model"
+
+
 class TestJournal:
     def test_not_a_folder(self, environ, tmp_path):
         """A journal below a file is a problem."""
@@ -137,17 +151,46 @@ class TestJournal:
         environ.setenv("OTEL_LLM_JOURNAL_DIR", str(tmp_path / "file" / "journal"))
         assert any("which is no folder" in text for text in texts())
 
-    def test_what_waits(self, environ, tmp_path):
-        """Journals are listed by service and sinks, with their size, and so are dead letters."""
-        group = tmp_path / "journal" / "0123"
-        (group / "1-1").mkdir(parents=True)
-        (group / "1-1" / "0.segment").write_bytes(b"x" * 2048)
-        (group / "group.json").write_text('{"service": "shop", "sinks": {"kafka": "kafka-1"}, "version": 1}')
-        (group / "dead-letters").mkdir()
-        (group / "dead-letters" / "kafka.jsonl").write_text("{}\n")
+    def test_what_waits(self, leave):
+        """What dead processes left is shown per sink with its age, and with what delivers it."""
+        leave(3)
+        ((text, fix),) = [(text, fix) for text, fix in texts("warning").items() if "unknown_service" in text]
+        assert text == "unknown_service to sqlite: 3 records, the oldest 1 h old; 3 of them left by 1 dead process"
+        assert fix == "OTEL_SERVICE_NAME=unknown_service otel-llm journal drain"
+
+    def test_what_nobody_waits_for(self, leave, environ):
+        """Records for a sink that the settings no longer name are told with the ways out."""
+        leave(2)
+        environ.setenv("OTEL_LLM_SINKS", "stdout")
+        (found,) = [text for text in texts("warning") if "unknown_service" in text]
+        assert found.endswith("1 dead process; no sink sqlite in the settings")
+
+    def test_dead_letters(self, leave):
+        """Dead letters are counted for each sink."""
+        folder = leave(1)
+        (folder / "dead-letters").mkdir(mode=0o700)
+        (folder / "dead-letters" / "sqlite-0.jsonl").write_text("{}\n{}\n")
+        assert texts("warning")["unknown_service to sqlite: 2 dead letters, 6 B"] == "otel-llm journal dead"
+
+    @pytest.fixture
+    def leave(self, environ, tmp_path):
+        """Leave a journal as a process does that has just ended."""
         environ.setenv("OTEL_LLM_JOURNAL_DIR", str(tmp_path / "journal"))
-        assert "shop to kafka: 1 journals, 2 KiB" in texts("fact")
-        assert "shop: kafka refused records, 3 B of dead letters" in texts("warning")
+        environ.setattr(setup, "service_name", lambda: "unknown_service")
+
+        def run(count):
+            settings = setup.delivery_settings(load().settings)
+            specs = setup.sink_specs(load().sinks)
+            group = group_folder(settings, specs)
+            label(group, settings, specs)
+            journal = Journal(group, settings, [specs[0].key], rejected=print, wake=print)
+            made = time.time_ns() - 4_000_000_000_000
+            for _ in range(count):
+                journal.append(Event(new_event_id(), EVENT_NAME, made, made, 9, "INFO", {}).encode())
+            journal.close()
+            return group
+
+        return run
 
 
 class TestSinks:

@@ -1,0 +1,127 @@
+"""What a command is about: the settings, and a part of a journal directory."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_llm import diagnostics
+from otel_llm.delivery import setup
+from otel_llm.delivery.backlog import Group, groups, sink_name
+from otel_llm.delivery.spec import SinkSpec
+from otel_llm.entry_points import entry_points
+from otel_llm.settings import Loaded, load
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """
+    A journal directory, the sinks of the settings, and which services and sinks were asked for.
+    """
+
+    folder: Path
+    loaded: Loaded
+    specs: Mapping[str, SinkSpec]
+    """The settings' sinks by the names of their cursors."""
+    services: frozenset[str] | None = None
+    """None: all."""
+    sinks: frozenset[str] | None = None
+    """None: all."""
+
+    def groups(self) -> list[Group]:
+        """
+        Give the groups of the services that were asked for.
+        """
+        return [group for group in groups(self.folder) if self.covers(group)]
+
+    def covers(self, group: Group) -> bool:
+        """
+        Tell whether a group's service was asked for.
+        """
+        return self.services is None or group.service in self.services
+
+    def wants(self, key: str) -> bool:
+        """
+        Tell whether a sink was asked for, by the name of its cursor.
+        """
+        return self.sinks is None or sink_name(key) in self.sinks
+
+    def why_not(self, key: str) -> str | None:
+        """
+        Say why nothing can be delivered to a sink; None when it is one of the settings'.
+        """
+        if key in self.specs:
+            return None
+        name = sink_name(key)
+        if any(spec.name == name for spec in self.specs.values()):
+            return f"the settings send {name} to another place than these records are for"
+        return f"no sink {name} in the settings"
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the option `--dir`.
+    """
+    parser.add_argument(
+        "--dir", type=Path, metavar="PATH", help="the journal directory (default: that of the settings)"
+    )
+
+
+def add_services(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the options that choose services.
+    """
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--service", metavar="NAME", action="append", help="the service (default: OTEL_SERVICE_NAME); may be repeated"
+    )
+    which.add_argument("--all-services", action="store_true", help="whatever the service")
+
+
+def add_sinks(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the option that chooses sinks.
+    """
+    parser.add_argument("--sink", metavar="NAME", action="append", help="only this sink; may be repeated")
+
+
+def loaded_settings(environ: Mapping[str, str] = os.environ) -> Loaded:
+    """
+    Load the settings as a process would, with the sinks among OpenTelemetry's log exporters.
+    """
+    names = [name.strip() for name in environ.get("OTEL_LOGS_EXPORTER", "").split(",")]
+    known = entry_points("opentelemetry_logs_exporter")
+    ours = [name.removeprefix("llm_") for name in names if name.startswith("llm_") and name in known]
+    return load(environ=environ, exporters={name: {} for name in ours})
+
+
+def specs_of(loaded: Loaded) -> dict[str, SinkSpec]:
+    """
+    Give the settings' sinks by the names of their cursors.
+    """
+    return {spec.key: spec for spec in setup.sink_specs(loaded.sinks)}
+
+
+def scope_of(args: argparse.Namespace) -> Scope:
+    """
+    Read the settings, say on stderr what is wrong with them, and give what the options choose.
+    """
+    loaded = loaded_settings()
+    diagnostics.set_level(loaded.settings.log_level)
+    for problem in loaded.problems:
+        print(problem, file=sys.stderr)
+    return Scope(
+        folder=args.dir or loaded.settings.journal_dir,
+        loaded=loaded,
+        specs=specs_of(loaded),
+        services=_services(args),
+        sinks=frozenset(args.sink) if getattr(args, "sink", None) else None,
+    )
+
+
+def _services(args: argparse.Namespace) -> frozenset[str] | None:
+    if "service" not in args or args.all_services:
+        return None
+    return frozenset(args.service or [setup.service_name()])
