@@ -107,9 +107,10 @@ def sink_spec(sink: SinkSettings) -> SinkSpec:
 
 def _identity(sink: SinkSettings) -> str:
     """
-    Say where a sink's records go, without its secrets: those may change, the destination stays.
+    Say where a sink's records go, without its secrets and without how they get there: the destination stays the same.
     """
-    told = {name: str(value) for name, value in sorted(sink.options.items()) if not _is_secret(name)}
+    places = {name: value for name, value in sink.options.items() if not _is_secret(name) and not _is_manner(name)}
+    told = {name: str(value) for name, value in sorted(places.items())}
     return f"{sink.type} {told}" + (f" in {Path.cwd()}" if _is_relative(sink) else "")
 
 
@@ -119,4 +120,14 @@ def _is_relative(sink: SinkSettings) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    return any(word in name for word in ("password", "secret", "token", "key", "credentials"))
+    return any(word in name for word in ("password", "secret", "token", "key", "credentials", "header"))
+
+
+def _is_manner(name: str) -> bool:
+    """
+    Tell an option that may be turned while records wait, and they still find their way.
+    """
+    return name.endswith(("_ms", "_bytes", "_days")) or any(word in name for word in _MANNERS)
+
+
+_MANNERS = ("timeout", "compression", "max_", "allow_", "acks", "proxy", "ca_file", "cert_file")
