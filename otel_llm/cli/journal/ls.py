@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(group: Group, scope: Scope) -> None:
-    processes = many(len(group.journals), "process", "processes")
-    print(f"\n{clean(group.service)}: {processes}, {len(group.left)} of them dead, {size(group.bytes)}")
+    dead = len(group.left)
+    alive = many(len(group.journals) - dead, "living process", "living processes")
+    print(f"\n{clean(group.service)}: {alive}, {dead} dead, {size(group.bytes)}")
     table.show(("sink", "waiting", "oldest", "dead letters", ""), list(_sinks(group, scope)), right=(1, 2, 3))
     if group.journals:
         table.show(("process", "", "waiting", "size", ""), [_process(each) for each in group.journals], right=(2, 3))

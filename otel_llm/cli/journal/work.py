@@ -102,11 +102,11 @@ def _bars(errands: Sequence[Errand]) -> Iterator[Callable[[], None]]:
     if progress is None:
         yield lambda: None
         return
-    bars = {each: progress.add_task(f"{each.service} to {each.sink}", total=None) for each in errands}
+    bars = {each: progress.add_task(f"{each.service} to {each.sink}", total=each.total) for each in errands}
 
     def tick() -> None:
         for each, bar in bars.items():
-            progress.update(bar, completed=each.settled, total=each.total or None)
+            progress.update(bar, completed=each.settled)
 
     with progress:
         yield tick

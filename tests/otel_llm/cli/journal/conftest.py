@@ -18,6 +18,7 @@ from otel_llm.settings import load
 from otel_llm.telemetry.event import Event, new_event_id
 
 SINK = '''
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class AcmeSink(BlockingSink):
 
     def take(self, event, mood):
         number = event.attributes["number"]
+        if mood == f"stuck at {number}":
+            time.sleep(60)
         if mood == "picky" and number % 2:
             return Rejected(f"cannot take {number}, near {event.attributes['gen_ai.input.messages'][3:40]}")
         with self.path.open("a") as file:
@@ -100,7 +103,7 @@ class Shop:
     def mood(self, mood):
         (self.folder / "mood").write_text(mood)
 
-    def environ(self, service="shop", sinks="acme", **more):
+    def environ(self, *, service="shop", sinks="acme", **more):
         return {
             "OTEL_SERVICE_NAME": service,
             "OTEL_LLM_SINKS": sinks,
@@ -150,6 +153,15 @@ class Shop:
     def numbers(self):
         """The numbers that arrived, as often as they did."""
         return sorted(map(int, self.told.read_text().split())) if self.told.exists() else []
+
+    def wait_for(self, number):
+        """
+        Wait until a number has arrived.
+        """
+        deadline = time.monotonic() + 30
+        while number not in self.numbers:
+            assert time.monotonic() < deadline, self.numbers
+            time.sleep(0.01)
 
     @property
     def letters(self):

@@ -11,6 +11,16 @@ import pytest
 
 from otel_llm.delivery.backlog import groups
 
+HOLD = """
+import sys
+from pathlib import Path
+from otel_llm.delivery.letters import Letters
+
+letters = Letters(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
 
 class TestLs:
     def test_nothing(self, journal, shop):
@@ -23,7 +33,7 @@ class TestLs:
         killed = shop.process(5)
         code, text = journal("ls")
         assert code == 0
-        assert "shop: 2 processes, 1 of them dead" in text
+        assert "shop: 1 living process, 1 dead" in text
         assert ["acme", "8", "1", "min", "0"] in [line.split() for line in text.splitlines()]
         rows = {
             line.split()[0]: line.split()[1:3] for line in text.splitlines() if " alive " in line or " dead " in line
@@ -52,7 +62,7 @@ class TestLs:
         while b"dead" not in text:
             text += os.read(leader, 65536)
         os.close(leader)
-        assert b"shop: 1 process" in text
+        assert b"shop: 0 living processes, 1 dead" in text
 
 
 class TestDrain:
@@ -190,6 +200,29 @@ class TestReplay:
         dead.mood("down")
         code, _ = journal("replay", "--patience", "0.3")
         assert (code, dead.letters) == (1, before)
+
+    def test_killed_in_the_middle(self, journal, dead, otel_llm):
+        """A replay that is killed loses no letter: what had not arrived is still in the file."""
+        dead.mood("stuck at 3")
+        process = otel_llm("journal", "replay", **dead.environ(OTEL_LLM_BATCH_SIZE="1"))
+        dead.wait_for(1)
+        process.kill()
+        process.wait()
+        left = {letter["event"]["attributes"]["number"] for letter in dead.letters}
+        assert {3, 5} <= left
+        dead.mood("take")
+        assert (journal("replay")[0], set(dead.numbers)) == (0, set(range(6)))
+
+    def test_two_at_once(self, journal, dead):
+        """While one process replays the letters of a sink, another one is told so."""
+        (file,) = dead.journal.glob("*/dead-letters/*.jsonl")
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            other.stdout.readline()
+            assert journal("replay")[0] == 2
+            other.communicate()
+        assert len(dead.letters) == 3
 
     def test_unreadable_lines_stay(self, journal, dead):
         """A line that is no letter is neither sent nor lost."""
