@@ -320,6 +320,7 @@ class Courier:
 
     async def _deliver(self, groups: deque[list[Parcel]]) -> None:
         while groups:
+            await asyncio.sleep(0)  # a sink that never waits must not keep the loop from the others
             self._bury_old(groups)
             if not groups:
                 return
