@@ -42,6 +42,7 @@ from otel_llm.telemetry.log_record import CallRecord, EventProcessor, resource_o
 from otel_llm.telemetry.metrics import Metrics, catch_up
 from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
 from otel_llm.telemetry.redaction import Redactor
+from otel_llm.telemetry.safe_values import safe_call, safe_name
 from otel_llm.telemetry.semconv import EVENT_ID, SCHEMA_URL
 from otel_llm.telemetry.spans import SCOPE, CallSpan, close_span, note_attempt, open_span, silence_native_spans
 
@@ -115,7 +116,7 @@ class Pipeline:
         """
         endpoint, http = operation.endpoint, operation.http
         assert endpoint is not None  # noqa: S101 - an operation starts with its endpoint
-        model = operation.request.model
+        model = safe_name(operation.request.model)
         attributes = started(endpoint.operation, endpoint.provider, model, http.host, http.port)
         name = f"{endpoint.operation} {model}" if model else endpoint.operation
         call_span = open_span(self._tracer, name, attributes, operation.started_ns)
@@ -161,6 +162,7 @@ class Pipeline:
         Price, describe and deliver a finished call.
         """
         call_span: CallSpan = operation.trace.call_span
+        call = safe_call(call)
         cost = self._price(call)
         event_id = new_event_id()
         shared = described(call, cost)

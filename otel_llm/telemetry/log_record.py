@@ -6,7 +6,9 @@ from typing import Any
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource as SdkResource
 
+from otel_llm.capture.harmless import harmless
 from otel_llm.telemetry.event import EVENT_NAME, Event, Resource, Scope, new_event_id
+from otel_llm.telemetry.safe_values import safe, safe_name, safe_text
 from otel_llm.telemetry.semconv import EVENT_ID, OPERATION
 
 _NOT_CALLS = frozenset({"gen_ai.client.operation.exception"})
@@ -29,6 +31,8 @@ def event_of(record: Emitted) -> Event:
     Give a log record as an event; one without an id gets one, which it keeps for exporters that see it later.
     """
     log_record = record.log_record
+    if not isinstance(record, CallRecord):
+        _make_safe(log_record)
     attributes = dict(log_record.attributes or {})
     event_id = attributes.get(EVENT_ID)
     if not isinstance(event_id, str):
@@ -51,6 +55,28 @@ def event_of(record: Emitted) -> Event:
         resource_of(record.resource),
         _scope_of(record.instrumentation_scope),
     )
+
+
+def _make_safe(record: Any) -> None:
+    """
+    Replace what no reader could take in another instrumentation's record, for the exporters that see it later, too.
+    """
+    record.event_name = safe_name(record.event_name)
+    record.severity_text = safe_name(record.severity_text)
+    record.timestamp = _safe_moment(record.timestamp)
+    record.observed_timestamp = _safe_moment(record.observed_timestamp)
+    record.body = safe(record.body)
+    attributes = dict(record.attributes or {})
+    replaced = safe(attributes)
+    if replaced is not attributes:
+        record.attributes = replaced
+
+
+def _safe_moment(moment: int | None) -> int | None:
+    return moment if moment is None or 0 <= moment < _LAST_MOMENT else None
+
+
+_LAST_MOMENT = 2**63
 
 
 class CallRecord(ReadWriteLogRecord):
@@ -76,8 +102,14 @@ class EventProcessor(LogRecordProcessor):
         self._take = take
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        if is_call_record(log_record):
+        if isinstance(log_record, CallRecord):
             self._take(event_of(log_record))
+        elif is_call_record(log_record):
+            self._take_other(log_record)
+
+    @harmless
+    def _take_other(self, log_record: ReadWriteLogRecord) -> None:
+        self._take(event_of(log_record))
 
     def shutdown(self) -> None:
         """
@@ -103,7 +135,7 @@ def resource_of(resource: SdkResource | None) -> Resource:
         return _NO_RESOURCE
     known = _resources.get(id(resource))
     if known is None or known[0] is not resource:
-        ours = Resource(dict(resource.attributes), resource.schema_url)
+        ours = Resource(safe(dict(resource.attributes)), safe_text(resource.schema_url))
         _resources[id(resource)] = known = (resource, ours)
     return known[1]
 
@@ -114,5 +146,5 @@ _NO_RESOURCE = Resource()
 def _scope_of(scope: Any) -> Scope:
     if scope is None:
         return Scope()
-    key = (scope.name, scope.version or "")
+    key = (safe_text(scope.name), safe_text(scope.version or ""))
     return _scopes.get(key) or _scopes.setdefault(key, Scope(*key))

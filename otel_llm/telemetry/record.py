@@ -5,7 +5,7 @@
 starts with, the record is complete by itself.
 """
 
-from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import astuple
@@ -215,6 +215,7 @@ _COST_PARTS = {
     "otel_llm.cost.discount": "discount",
 }
 
+_cost_parts = attrgetter(*_COST_PARTS.values())
 
 _COST_NAMES = frozenset(
     {
@@ -233,8 +234,10 @@ _BILLED = {field: name for field, name in USAGE.items() if name is not None} | {
 
 
 def _put(attributes: Attributes, names: tuple[str | None, ...], values: tuple[object, ...]) -> None:
-    for name, value in zip(names, values, strict=True):
-        if value is not None and name is not None:
+    if values.count(None) == len(values):
+        return
+    for at, value in enumerate(values):
+        if value is not None and (name := names[at]) is not None:
             attributes[name] = value
 
 
@@ -245,8 +248,7 @@ def _put_total(attributes: Attributes, cost: Cost) -> None:
 
 
 def _put_cost(attributes: Attributes, cost: Cost) -> None:
-    for name, part in _COST_PARTS.items():
-        amount: Decimal | None = getattr(cost, part)
+    for name, amount in zip(_COST_PARTS, _cost_parts(cost), strict=True):
         if amount is not None:
             attributes[name] = float(amount)
     if cost.price_version is not None:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from otel_llm.telemetry.safe_values import DEEPEST, as_text
+
 MASK: Final = "[REDACTED]"
 
 
@@ -55,17 +57,21 @@ class Redactor:
         """
         return self._pattern.sub(MASK, text)
 
-    def value(self, value: object) -> object:
+    def value(self, value: object, depth: int = DEEPEST) -> object:
         """
-        Redact every text inside a JSON-like value.
+        Redact every text inside a JSON-like value; what is nested deeper than `depth` becomes one text.
         """
         if isinstance(value, str):
             return self.text(value)
+        if not isinstance(value, dict | list | tuple):
+            return value
+        if depth == 0:
+            return self.text(as_text(value))
         if isinstance(value, dict):
-            return {key: MASK if _is_secret(key, inner) else self.value(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(inner) for inner in value]
-        return value
+            return {
+                key: MASK if _is_secret(key, inner) else self.value(inner, depth - 1) for key, inner in value.items()
+            }
+        return [self.value(inner, depth - 1) for inner in value]
 
 
 def _is_secret(name: object, value: object) -> bool:
