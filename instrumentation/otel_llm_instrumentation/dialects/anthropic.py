@@ -201,7 +201,10 @@ class MessageStream(StreamReader):
         try:
             kind = _event.strict(data).type
         except UNREADABLE:
-            return NOTHING
+            mended = _event.attempt(data)
+            if mended is None:
+                return NOTHING
+            kind = mended.type
         if self.content:
             self._transcript.add(data)
         if kind == "content_block_delta":

@@ -2,6 +2,7 @@
 JSON into typed structs, at the speed of msgspec and without losing a body to one odd value.
 """
 
+import re
 from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin
@@ -37,6 +38,8 @@ class Tolerant(Generic[T]):
         except _ODD:
             mended: T = _mend(data, self._kind)
             return mended
+        except msgspec.DecodeError:
+            return self.decode(_without_lone_surrogates(data))
 
     def attempt(self, data: bytes | Raw) -> T | None:
         """
@@ -53,7 +56,7 @@ def plain(data: bytes) -> dict[str, Any]:
     Give a JSON object as plain Python; empty when the bytes are something else.
     """
     try:
-        value = msgspec.json.decode(data)
+        value = _decode(data)
     except UNREADABLE:
         return {}
     return value if isinstance(value, dict) else {}
@@ -64,9 +67,38 @@ def parsed(text: str) -> object:
     Give the value that a JSON text stands for, or the text itself when it is not JSON.
     """
     try:
-        return msgspec.json.decode(text)
-    except UNREADABLE:
+        return _decode(text.encode())
+    except (*UNREADABLE, UnicodeEncodeError):
         return text
+
+
+def _decode(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(_without_lone_surrogates(data))
+
+
+def _without_lone_surrogates(data: bytes | Raw) -> bytes:
+    """
+    Replace the halves of characters that JSON lets stand alone, and msgspec does not; raises when there are none.
+
+    A provider that cuts a stream inside an emoji sends them.
+    """
+    whole = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], bytes(data))
+    if whole == bytes(data):
+        raise msgspec.DecodeError("this is not JSON")
+    return whole
+
+
+_ESCAPE: Final = re.compile(
+    rb"""
+    \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}  # both halves
+    | \\u([dD][89a-fA-F][0-9a-fA-F]{2})  # one half
+    | \\.
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def _mend(data: bytes | Raw, kind: Any) -> Any:

@@ -199,7 +199,10 @@ class ResponsesStream(StreamReader):
         try:
             kind = _event.strict(data).type or ""
         except UNREADABLE:
-            return DONE if data.strip() == _END else NOTHING
+            mended = _event.attempt(data)
+            if mended is None:
+                return DONE if data.strip() == _END else NOTHING
+            kind = mended.type or ""
         if self.content:
             self._transcript.add(data)
         if kind.endswith(".delta") or kind == _IMAGE_EVENT:
