@@ -24,20 +24,21 @@ class AiobotocoreKinesis:
         self._client: Any = None
 
     async def open(self) -> None:
-        # A new session looks for credentials anew: those in shared files change.
+        # Anew also where there is a client: credentials in shared files change.
         await self.close()
         config = AioConfig(**config_arguments(self._options))
         made = get_session().create_client("kinesis", config=config, **client_arguments(self._options))
         self._client = await self._connection.enter_async_context(made)
 
     async def send(self, batch: Batch) -> Receipt:
-        requests = Requests(batch, self._options)
+        client, requests = self._client, Requests(batch, self._options)
         while (request := requests.next()) is not None:
             try:
-                requests.answered(await self._client.put_records(**request))
+                requests.answered(await client.put_records(**request))
             except CLIENT_ERRORS as error:
                 requests.failed(error)
         return requests.receipt()
 
     async def close(self) -> None:
-        await self._connection.aclose()
+        connection, self._connection = self._connection, AsyncExitStack()
+        await connection.aclose()

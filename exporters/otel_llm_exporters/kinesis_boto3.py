@@ -22,7 +22,7 @@ class Boto3Kinesis(BlockingSink):
         self._client: Any = None
 
     def open(self) -> None:
-        # A new session looks for credentials anew: those in shared files change.
+        # Anew also where there is a client: credentials in shared files change.
         self.close()
         config = Config(**config_arguments(self._options))
         self._client = Session().client("kinesis", config=config, **client_arguments(self._options))
