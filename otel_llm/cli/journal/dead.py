@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from otel_llm.call import Content
+from otel_llm.capture.quotation import unquoted
 from otel_llm.cli import table
 from otel_llm.cli.scope import Scope, add_folder, add_sinks, scope_of
 from otel_llm.delivery.backlog import sink_name
@@ -13,9 +15,6 @@ from otel_llm.delivery.dead_letters import DeadLetter
 from otel_llm.delivery.letters import letters
 from otel_llm.delivery.route import CONTENT
 from otel_llm.telemetry.text import safe_json
-
-QUOTED: Final = 12
-"""So many characters of a prompt or answer in a row are a quotation."""
 
 
 def add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -92,39 +91,8 @@ def reason(letter: DeadLetter) -> str:
     Give why the record was refused, without what a server quoted from its prompt or answer.
     """
     attributes = _attributes(letter)
-    said = [text for name in CONTENT for text in _texts(attributes.get(name))] + list(_texts(letter.event.get("body")))
-    return _without_quotations(letter.reason, said)
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-        yield msgspec.json.encode(value).decode()[1:-1]
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-
-
-def _without_quotations(text: str, said: list[str]) -> str:
-    shown = [True] * len(text)
-    for start in range(len(text)):
-        window = text[start : start + QUOTED]
-        if any(window in each if len(window) == QUOTED else False for each in said):
-            shown[start : start + QUOTED] = [False] * QUOTED
-    return _joined(text, shown)
-
-
-def _joined(text: str, shown: list[bool]) -> str:
-    kept = []
-    for number, character in enumerate(text):
-        if shown[number]:
-            kept.append(character)
-        elif not number or shown[number - 1]:
-            kept.append("[...]")
-    return "".join(kept)
+    said = [letter.event.get("body"), *(attributes.get(name) for name in CONTENT)]
+    return unquoted(letter.reason, Content(input_messages=[{"said": said}]))
 
 
 _encode = msgspec.json.Encoder().encode

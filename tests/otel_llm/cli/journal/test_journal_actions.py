@@ -165,7 +165,7 @@ class TestDead:
         assert (code, len(lines)) == (1, 4)
         assert lines[1].split()[1:4] == ["shop", "acme", "1"]
         assert "gpt-4o" in lines[1]
-        assert "cannot take 1, near[...]" in lines[1]
+        assert "cannot take 1, near[CONTENT]" in lines[1]
         assert "canary" not in text
 
     def test_json(self, journal, dead):  # noqa: ARG002
