@@ -48,9 +48,12 @@ def default(option: Field[Any]) -> str:
     """
     if written := _WRITTEN_DEFAULTS.get(option.name):
         return written
-    if option.default is MISSING or option.default is None or option.default in ((), ""):
-        return ""
-    return f"`{str(option.default).lower() if isinstance(option.default, bool) else option.default}`"
+    value = option.default
+    if isinstance(value, int) and option.name.endswith("_bytes") and value % _MIB == 0:
+        return f"{value // _MIB} MiB"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if isinstance(value, int | float) or (value is not MISSING and value) else ""
 
 
 def _layers(options_class: type[Any]) -> list[type[Any]]:
@@ -72,13 +75,12 @@ def _docs(options_class: type[Any]) -> Mapping[str, str]:
     }
 
 
+_MIB: Final = 1024**2
 _FILES_ONLY: Final = {"pricing", "api", "gateway"}
 _WRITTEN_DEFAULTS: Final = {
     "journal_dir": "`$XDG_STATE_HOME/otel-llm/journal`",
-    "journal_max_bytes": "512 MiB",
     "journal_max_age": "7d",
     "journal_min_free_bytes": "64 MiB",
-    "batch_bytes": "1 MiB",
 }
 
 

@@ -6,6 +6,9 @@ A sink that is added is found by its entry point; what the suite needs to know o
 
 import asyncio
 import contextlib
+import json
+import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +21,18 @@ from otel_llm.delivery import breaker, setup
 from otel_llm.delivery.delivery import Delivery
 from otel_llm.delivery.sink import Batch, BlockingSink, Record
 from otel_llm.delivery.spec import DeliverySettings
+from otel_llm.entry_points import entry_points
 from otel_llm.errors import MissingExtra
 from otel_llm.settings import SinkCommon, SinkSettings
 from otel_llm.telemetry.event import Event, new_event_id
+
+APPLICATION = """
+import json, sys
+import httpx2, otel_llm
+otel_llm.configure(**json.loads(sys.argv[1]))
+chat = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+httpx2.post(sys.argv[2] + "/chat/completions", json=chat).raise_for_status()
+"""
 
 HARNESSES = harnesses()
 ALL = [pytest.param(kind, id=name, marks=kind.marks) for name, kind in HARNESSES.items()]
@@ -146,6 +158,16 @@ def open_delivery(tmp_path, monkeypatch):
         yield make
 
 
+def eventually(value, accept, timeout):
+    """
+    Call `value` until `accept` takes what it gives.
+    """
+    deadline = time.monotonic() + timeout
+    while not accept(found := value()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.01)
+
+
 def deliver(delivery, made, timeout=60):
     """
     Append events and wait until they are delivered; gives the sink's stats.
@@ -241,9 +263,7 @@ def test_refused(harness, open_delivery):
     delivery = open_delivery(harness)
     for one in made:
         delivery.append(one)
-    assert not delivery.flush(0.5)
-    (stats,) = delivery.stats().values()
-    assert stats.state == "broken"
+    eventually(delivery.stats, lambda stats: stats[harness.sink].state == "broken", timeout=20)
     assert harness.arrived() == []
     harness.accept()
     assert delivery.flush(60)
@@ -262,10 +282,34 @@ def test_over_size(harness, open_delivery, tmp_path):
     assert giant.id in letters.read_text()
 
 
+@pytest.mark.parametrize("harness", ALL, indirect=True)
+def test_end_of_the_process(harness, server, tmp_path):
+    """An application that ends after its call leaves the record with the sink."""
+    settings = {"sinks": {harness.sink: harness.options}, "journal_dir": str(tmp_path / "journal")}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    ended = subprocess.run(
+        [sys.executable, "-c", APPLICATION, json.dumps(settings), server.openai_url],
+        env={**environ, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    sys.stdout.write(ended.stdout)  # what the sink `stdout` has written is looked for there
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(harness.arrived()) == 1
+
+
+@pytest.mark.parametrize("sink", sinks())
+def test_exporter(sink):
+    """OpenTelemetry's own settings can name each sink: `OTEL_LOGS_EXPORTER=llm_NAME`."""
+    assert f"llm_{sink}" in entry_points("opentelemetry_logs_exporter")
+
+
 @pytest.mark.parametrize("harness", having("client"), indirect=True)
 def test_missing_client(harness, monkeypatch):
     """Where its client is missing, the sink says what to install."""
-    entry = plugins.entry_points(plugins.SINKS)[harness.sink]
+    entry = entry_points(plugins.SINKS)[harness.sink]
     monkeypatch.delitem(sys.modules, entry.module, raising=False)
     monkeypatch.setitem(sys.modules, harness.client, None)
     with pytest.raises(MissingExtra) as caught:
