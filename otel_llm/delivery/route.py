@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from otel_llm.delivery.spec import SinkSpec
 from otel_llm.errors import Problem, SettingsError
 from otel_llm.telemetry.event import Event
@@ -24,13 +26,17 @@ _Check = Callable[[Any], bool]
 
 REDACTED = "[REDACTED]"
 
-CONTENT = (
-    "gen_ai.input.messages",
-    "gen_ai.output.messages",
-    "gen_ai.system_instructions",
-    "gen_ai.tool.definitions",
+CONTENT = re.compile(
+    r"gen_ai\.(?:input\.messages|output\.messages|system_instructions|tool\.definitions|tool\.call\.(?:arguments|result)"
+    r"|retrieval\.(?:query\.text|documents)|memory\.(?:query\.text|records)|evaluation\.explanation"
+    r"|prompt\.variable\..+|(?:prompt|completion)(?:\.\d.*)?)"
 )
-"""The attributes that hold what was said."""
+"""
+The attributes that hold what was said, in our records and in those of other instrumentations.
+
+https://github.com/open-telemetry/semantic-conventions-genai lists them; `gen_ai.prompt` and `gen_ai.completion` are
+older.
+"""
 
 FIELDS: dict[str, str] = {
     "attempts": "otel_llm.attempts",
@@ -74,7 +80,7 @@ class Route:
 
     def __init__(self, spec: SinkSpec) -> None:
         self._tests = compile_where(spec.where, f"sinks.{spec.name}.where")
-        self._hide = CONTENT if spec.content == "none" else ()
+        self._bare = spec.content == "none"
         self._redact = [re.compile(fnmatch.translate(pattern)) for pattern in spec.redact]
         if spec.sample < 1:
             self._tests.append(_sampler(spec.sample))
@@ -86,13 +92,19 @@ class Route:
         for test in self._tests:
             if not test(event):
                 return None
-        if not self._hide and not self._redact:
-            return event
-        attributes = {name: value for name, value in event.attributes.items() if name not in self._hide}
-        for name in attributes:
-            if any(pattern.match(name) for pattern in self._redact):
-                attributes[name] = REDACTED
-        return event.with_attributes(attributes)
+        return self._changed(event) if self._bare or self._redact else event
+
+    def _changed(self, event: Event) -> Event:
+        attributes = event.attributes
+        if self._bare:
+            attributes = {name: value for name, value in attributes.items() if not CONTENT.fullmatch(name)}
+        if self._redact:
+            attributes = {name: REDACTED if self._is_secret(name) else value for name, value in attributes.items()}
+        # Only other instrumentations' records have a body, and what was said stands in it.
+        return msgspec.structs.replace(event, attributes=attributes, body=None if self._bare else event.body)
+
+    def _is_secret(self, name: str) -> bool:
+        return any(pattern.match(name) for pattern in self._redact)
 
 
 class Rate:

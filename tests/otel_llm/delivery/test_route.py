@@ -1,8 +1,9 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_llm.delivery.route import CONTENT, FIELDS, Route, where_problems
+from otel_llm.delivery.route import FIELDS, Route, where_problems
 from otel_llm.delivery.spec import SinkSpec
 from otel_llm.errors import SettingsError
 from otel_llm.telemetry.event import Event, Resource, new_event_id
@@ -92,13 +93,42 @@ class TestProblems:
 
 
 class TestCopy:
-    def test_content(self):
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "gen_ai.input.messages",
+            "gen_ai.output.messages",
+            "gen_ai.system_instructions",
+            "gen_ai.tool.definitions",
+            "gen_ai.tool.call.arguments",
+            "gen_ai.tool.call.result",
+            "gen_ai.retrieval.query.text",
+            "gen_ai.retrieval.documents",
+            "gen_ai.memory.records",
+            "gen_ai.prompt.variable.user_name",
+            "gen_ai.prompt",
+            "gen_ai.completion",
+            "gen_ai.prompt.0.content",
+        ],
+    )
+    def test_content(self, name):
         """`content: none` takes what was said out of the copy, and leaves the event as it is."""
-        original = event(**dict.fromkeys(CONTENT, "canary"))
+        original = event(**{name: "canary"})
         copy = route(content="none").apply(original)
         assert "canary" not in repr(copy)
-        assert set(CONTENT) <= set(original.attributes)
+        assert original.get(name) == "canary"
         assert copy.id == original.id
+
+    def test_body(self):
+        """Nor does the copy keep a body: in other instrumentations' records that is what was said."""
+        original = msgspec.structs.replace(event(), body={"content": "canary"})
+        assert route(content="none").apply(original).body is None
+        assert route(redact=["user.id"]).apply(original).body == {"content": "canary"}
+
+    def test_no_content(self):
+        """All else stays, the name of a prompt too."""
+        original = event(**{"gen_ai.prompt.name": "greeting", "gen_ai.output.type": "text"})
+        assert route(content="none").apply(original).attributes == original.attributes
 
     def test_redact(self):
         """`redact` replaces the values of the attributes it names."""
