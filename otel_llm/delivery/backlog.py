@@ -7,7 +7,7 @@ letters of its sinks. Each sink waits for the records behind its cursor.
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,12 +15,11 @@ from msgspec import Struct
 
 from otel_llm.delivery import files
 from otel_llm.delivery.dead_letters import FOLDER
-from otel_llm.delivery.frames import Frame, scan
 from otel_llm.delivery.group import LABEL
 from otel_llm.delivery.journal import owned
-from otel_llm.delivery.store import Segment, Store
+from otel_llm.delivery.made import made_on_disk
+from otel_llm.delivery.store import Store
 from otel_llm.errors import JournalError
-from otel_llm.telemetry.event import Event
 
 _CHUNK = 256 * 1024
 
@@ -142,19 +141,6 @@ def sink_name(key: str) -> str:
     return key.rpartition("-")[0] or key
 
 
-def made_ns(store: Store, sequence: int) -> int | None:
-    """
-    Give the time of the first record from a sequence number on; None when there is none that can be read.
-    """
-    segment = store.holding(sequence)
-    while segment is not None:
-        for frame in _frames(segment):
-            if frame.sequence >= sequence:
-                return _time(frame)
-        segment = store.after(segment)
-    return None
-
-
 def _folders(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("[0-9]*-*") if path.is_dir() and not path.is_symlink()]
     return sorted(found, key=lambda path: path.name.rpartition("-")[2])
@@ -193,23 +179,7 @@ def _waiting(store: Store, cursor: int) -> Waiting:
     first = max(cursor, store.segments[0].first) if store.segments else store.next
     if first >= store.next:
         return Waiting()
-    return Waiting(store.next - first, made_ns(store, first))
-
-
-def _frames(segment: Segment) -> Iterator[Frame]:
-    with os.fdopen(files.open_private(segment.path, os.O_RDONLY), "rb") as file:
-        data = b""
-        while piece := file.read(_CHUNK):
-            found = scan(data + piece, last=False)
-            yield from found.frames
-            data = (data + piece)[found.done :]
-
-
-def _time(frame: Frame) -> int | None:
-    try:
-        return Event.decode(frame.payload).timestamp_ns
-    except msgspec.DecodeError:
-        return None
+    return Waiting(store.next - first, made_on_disk(store, first))
 
 
 def _dead(path: Path) -> DeadFile:

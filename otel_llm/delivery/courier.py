@@ -21,6 +21,7 @@ from otel_llm.delivery.dead_letters import DeadLetters
 from otel_llm.delivery.diagnosis import Diagnosis, facts, place
 from otel_llm.delivery.frames import Frame
 from otel_llm.delivery.journal import Journal
+from otel_llm.delivery.made import made_ns
 from otel_llm.delivery.reader import Reader, Source, Span
 from otel_llm.delivery.route import Rate, Route
 from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Outcome, Record, Rejected, Retry, Sink
@@ -168,8 +169,16 @@ class Courier:
         Give the age of the oldest record that is not settled.
         """
         under_way = itertools.chain.from_iterable(tuple(load.groups) for load in tuple(self._loads))
-        first = next((parcel for group in under_way for parcel in group), None)
-        return 0.0 if first is None else self._age(first)
+        waiting = [parcel.record.event.timestamp_ns for group in under_way for parcel in group[:1]]
+        waiting += filter(None, map(self._left_since, tuple(self._readers)))
+        return max(0.0, self._clock.time() - min(waiting) / 1e9) if waiting else 0.0
+
+    def _left_since(self, reader: Reader) -> int | None:
+        """
+        Tell when the first unsettled record of a journal was made, unless it is in our hands soon.
+        """
+        soon = isinstance(reader.source, Journal) and not self.off
+        return None if soon or reader.settled >= reader.source.next else made_ns(reader.source, reader.settled)
 
     async def _work(self) -> None:
         load: Load | None = None
@@ -442,9 +451,6 @@ class Courier:
             groups.appendleft(fresh)
         reason = f"not delivered within {limit:g} s" + (f": {self.ledger.last_error}" if self.ledger.last_error else "")
         self._bury([(parcel.record.event, reason, parcel.attempts) for parcel in old])
-
-    def _age(self, parcel: Parcel) -> float:
-        return max(0.0, self._clock.time() - parcel.record.event.timestamp_ns / 1e9)
 
     def _bury(self, dead: list[tuple[Event, str, int]]) -> None:
         if not dead:
