@@ -3,7 +3,8 @@ The life of the process, in one place: what happens in a forked child, and at th
 
 The exit has two hooks. The first runs when the main thread is done, while threads can still be started and names still
 be resolved, also in the children of `multiprocessing`; the second after all other threads, as `atexit` does, and after
-the OpenTelemetry providers that were made later than this module was imported: their last words still arrive.
+the OpenTelemetry providers that were made later than this module was imported: their last words still arrive. Ends
+that have no exit hook call the first where they are announced (`endings`).
 """
 
 import atexit
@@ -17,7 +18,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from types import MethodType
 
+from otel_llm.delivery import endings
+
 _in_child: list[weakref.WeakMethod[Callable[[], None]]] = []
+_before_end: list[weakref.WeakMethod[Callable[[], None]]] = []
 _at_end: list[weakref.WeakMethod[Callable[[], None]]] = []
 
 
@@ -25,8 +29,7 @@ def on_fork(method: Callable[[], None]) -> None:
     """
     Call a bound method in every forked child, first thing; its object is not kept alive.
     """
-    _in_child[:] = [reference for reference in _in_child if reference() is not None]
-    _in_child.append(weakref.WeakMethod(method))
+    _add(_in_child, method)
 
 
 def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:
@@ -37,8 +40,13 @@ def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:
     if register is not None:
         with contextlib.suppress(RuntimeError):  # the process is ending already
             register(_weakly(flush))
-    _at_end[:] = [reference for reference in _at_end if reference() is not None]
-    _at_end.append(weakref.WeakMethod(finish))
+    _add(_before_end, flush)
+    _add(_at_end, finish)
+
+
+def _add(methods: list[weakref.WeakMethod[Callable[[], None]]], method: Callable[[], None]) -> None:
+    methods[:] = [reference for reference in methods if reference() is not None]
+    methods.append(weakref.WeakMethod(method))
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
@@ -76,5 +84,6 @@ def _die_of_the_interrupt() -> None:
 
 
 atexit.register(_end)
+endings.call_before(partial(_call_all, _before_end))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(_call_all, _in_child))

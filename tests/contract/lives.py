@@ -75,3 +75,10 @@ class Life(Application):
         exporters = [f"llm_{name} = otel_llm.delivery.exporter:{name}" for name in _SINKS]
         lines = ["[otel_llm_sink]", *sinks, "[opentelemetry_logs_exporter]", *exporters]
         (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+def is_quiet(said):
+    """
+    Tell whether a server that says all kinds of things says nothing of trouble.
+    """
+    return not any(word in said for word in ("Traceback", "Error", "Exception", "otel-llm"))
