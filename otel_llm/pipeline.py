@@ -44,7 +44,15 @@ from otel_llm.telemetry.record import Attributes, call_of, described, priced, re
 from otel_llm.telemetry.redaction import Redactor
 from otel_llm.telemetry.safe_values import safe_call, safe_name
 from otel_llm.telemetry.semconv import EVENT_ID, SCHEMA_URL
-from otel_llm.telemetry.spans import SCOPE, CallSpan, close_span, note_attempt, open_span, silence_native_spans
+from otel_llm.telemetry.spans import (
+    SCOPE,
+    CallSpan,
+    abandon_span,
+    close_span,
+    note_attempt,
+    open_span,
+    silence_native_spans,
+)
 
 VERSION: Final = version("otel-llm")
 
@@ -176,6 +184,12 @@ class Pipeline:
         on_span = {**shared, **as_json(content)} if content and self._content.on_span else shared
         close_span(call_span, call, on_span, own.get("otel_llm.error.message"))  # type: ignore[arg-type]
         self._metrics.record(call, cost, metered=call_span.metered)
+
+    def failed(self, operation: Operation) -> None:
+        """
+        End the span of a call that could not be summed up or recorded.
+        """
+        abandon_span(operation.trace.call_span)
 
     def join_logs(self) -> None:
         """

@@ -68,6 +68,11 @@ class Recorder(Protocol):
         Price, describe and deliver a finished call.
         """
 
+    def failed(self, operation: Operation) -> None:
+        """
+        End the operation's span: the call could not be summed up or recorded.
+        """
+
 
 _current: ContextVar[Operation | None] = ContextVar("otel_llm_operation", default=None)
 
@@ -216,6 +221,12 @@ class Sending:
         if self.exchange.end is None:
             self._observer.reaper.put(self)
 
+    def disowned(self) -> None:
+        """
+        Note that this is a forked child's copy: the call is for the parent to record.
+        """
+        self.operation.claim()
+
     def _settle(self, end: End, error: BaseException | None) -> None:
         try:
             self.exchange.finish(end)
@@ -329,11 +340,18 @@ class Observer:
         """
         if not operation.claim():
             return
+        try:
+            self.recorder.ended(operation, self._call(operation, error))
+        except Exception:
+            self.recorder.failed(operation)
+            raise
+
+    def _call(self, operation: Operation, error: BaseException | None) -> Call:
         prompt = harmless(_prompt)(operation) if self._content else None
         call = operation.call(error, billable=self._billable(operation), prompt=prompt)
         if call.failure is not None and not self._content:
-            call = replace(call, failure=_discreet(call.failure, operation))
-        self.recorder.ended(operation, call)
+            return replace(call, failure=_discreet(call.failure, operation))
+        return call
 
     def _started(self, operation: Operation, endpoint: Endpoint, http: HttpRequest) -> bool:
         request = self._request(endpoint, http)

@@ -2,6 +2,7 @@
 The thread that finishes what nobody ends: answers that the garbage collector found, or that are open at the exit.
 """
 
+import contextlib
 import gc
 import os
 import queue
@@ -25,22 +26,29 @@ class Endable(Protocol):
         Finish, once.
         """
 
+    def disowned(self) -> None:
+        """
+        Never finish: that is for the parent of this process to do.
+        """
+
 
 class Reaper:
     """
     Finishes the calls whose streams nobody ends: those the garbage collector found, and those open at the exit.
     """
 
+    _thread: threading.Thread | None
+
     def __init__(self) -> None:
-        self.forget()
+        self._begin()
 
     def forget(self) -> None:
         """
         Begin anew, in a forked child: what was open belongs to the parent, which records it.
         """
-        self._open: WeakValueDictionary[int, Endable] = WeakValueDictionary()
-        self._dropped: queue.SimpleQueue[Endable] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        for sending in self._still_open():
+            sending.disowned()
+        self._begin()
 
     def watch(self, sending: Endable) -> None:
         """
@@ -49,7 +57,8 @@ class Reaper:
         self._open[id(sending)] = sending
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
-            self._thread.start()
+            with contextlib.suppress(RuntimeError):  # at its end Python 3.12 starts no more threads
+                self._thread.start()
 
     def put(self, sending: Endable) -> None:
         """
@@ -76,11 +85,18 @@ class Reaper:
         Finish every answer that is still open, now that the process ends.
         """
         self.drain()
-        # A list made in one step: other threads may still open answers.
-        for reference in self._open.valuerefs():
-            sending = reference()
-            if sending is not None:
-                sending.ended("closed")
+        for sending in self._still_open():
+            sending.ended("closed")
+
+    def _begin(self) -> None:
+        self._open: WeakValueDictionary[int, Endable] = WeakValueDictionary()
+        self._dropped: queue.SimpleQueue[Endable | _Mark] = queue.SimpleQueue()
+        self._thread = None
+
+    def _still_open(self) -> list[Endable]:
+        # `valuerefs` is one step: other threads may open answers meanwhile.
+        found = (reference() for reference in self._open.valuerefs())
+        return [sending for sending in found if sending is not None]
 
     def _run(self) -> None:
         while True:

@@ -38,7 +38,7 @@ def _uvicorn(flush: Callable[[], None], module: ModuleType) -> None:
         await shutdown(*args, **more)
         await asyncio.to_thread(flush)
 
-    module.Server.shutdown = shut_down  # type: ignore[attr-defined]
+    module.Server.shutdown = shut_down
 
 
 _HOOKS = {"celery.signals": _celery, "uvicorn.server": _uvicorn}

@@ -136,6 +136,14 @@ def close_span(call_span: CallSpan, call: Call, attributes: Mapping[str, object]
     span.end(call.started_ns + call.duration_ns)
 
 
+def abandon_span(call_span: CallSpan) -> None:
+    """
+    End our span as it is, unless it has ended.
+    """
+    if call_span.owned and call_span.span.is_recording():
+        call_span.span.end()
+
+
 def _outer_span(context: Context, attributes: Attributes) -> CallSpan | None:
     """
     Give the span of another party that describes the call; None when silence was asked for.

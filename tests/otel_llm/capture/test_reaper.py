@@ -14,6 +14,9 @@ class Answer:
     def ended(self, end):
         self.ends.append((end, threading.current_thread().name))
 
+    def disowned(self):
+        self.ends.append("disowned")
+
 
 class TestReaper:
     def test_dropped(self):
@@ -50,11 +53,11 @@ class TestReaper:
 
     def test_forked_child(self):
         """
-        A forked child leaves the answers that are open to its parent.
+        A forked child leaves the answers that are open to its parent, and tells them so.
         """
         reaper, answer = Reaper(), Answer()
         reaper.watch(answer)
         reaper.forget()
         reaper.end_all()
 
-        assert answer.ends == []
+        assert answer.ends == ["disowned"]

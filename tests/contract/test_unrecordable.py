@@ -1,0 +1,33 @@
+"""
+What we cannot record: a call over which our own code stumbles.
+"""
+
+import httpx2
+import pytest
+
+from otel_llm import pipeline
+from otel_llm.capture.operation import Operation
+
+
+def _stumble(*_args, **_more):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("where", ["summing up", "pricing", "metrics"])
+def test_span_is_ended(where, telemetry, server, monkeypatch):
+    """
+    The user has the answer, the span is ended, and what was recorded before stays.
+    """
+    running = pipeline.current()
+    part, name = {
+        "summing up": (Operation, "call"),
+        "pricing": (running.book, "price"),
+        "metrics": (running._metrics, "record"),
+    }[where]
+    monkeypatch.setattr(part, name, _stumble)
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+    answer = httpx2.post(f"{server.openai_url}/chat/completions", json=body)
+
+    assert (answer.status_code, len(answer.json()["choices"])) == (200, 1)
+    assert [span.name for span in telemetry.spans("otel_llm")] == ["chat gpt-4o-mini"]
+    assert len(telemetry.logs()) == (where == "metrics")
