@@ -254,7 +254,13 @@ class Courier:
         if reader is None:
             return None
         span = reader.begin()
-        parcels = self._collect(reader, span)
+        parcels: list[Parcel] = []
+        try:
+            self._collect(reader, span, parcels)
+        except OSError:
+            if not parcels:
+                self._settle(reader, span)
+                raise
         self._next_flush = time.monotonic() + self._interval
         if parcels:
             return Load(reader, span, deque([parcels]))
@@ -268,8 +274,7 @@ class Courier:
                 return self._readers[-1]
         return None
 
-    def _collect(self, reader: Reader, span: Span) -> list[Parcel]:
-        parcels: list[Parcel] = []
+    def _collect(self, reader: Reader, span: Span, parcels: list[Parcel]) -> None:
         size = 0
         for _ in range(_SCAN):
             frame = reader.peek()
@@ -285,7 +290,6 @@ class Courier:
             self._packed = None
             if len(parcels) >= self.batch_size:
                 break
-        return parcels
 
     def _packed_once(self, frame: Frame) -> Parcel | None:
         """
@@ -298,7 +302,7 @@ class Courier:
     def _pack(self, frame: Frame) -> Parcel | None:
         try:
             event = frame.event or Event.decode(frame.payload)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # what msgspec raises over bytes that are no event
             self.ledger.drop("corrupt")
             return None
         copy = self._route.apply(self._priced(event))

@@ -1,8 +1,10 @@
 """A courier and its sink: hanging, refusing, raising; what is said of it, and what each sink has for itself."""
 
 import asyncio
+import errno
 import json
 import logging
+import os
 import threading
 import time
 
@@ -436,6 +438,32 @@ class TestEachSinkForItself:
         stats = send_all(sink, 20, options={"batch_bytes": 250, "max_rate": 20.0, "encoder": encoder})
         assert stats.events_dropped == {}
         assert encoded == list(range(20)) == sink.numbers
+
+
+class TestReading:
+    def test_not_now(self, deliver, spec, scripted, make_event, eventually, assert_balanced, monkeypatch):
+        """A journal that cannot be read for a moment is read later, from where it was, and nothing is left out."""
+        first = deliver(spec(scripted(*[ConnectionError()] * 10_000)))
+        for number in range(400):
+            first.append(make_event(number, pad="x" * 2000))
+        assert not first.shutdown(0.1)
+        calls, read = [], os.pread
+
+        def pread(*arguments):
+            calls.append(arguments)
+            if len(calls) in {1, 3, 4}:
+                raise OSError(errno.ENOMEM, "not now")
+            return read(*arguments)
+
+        monkeypatch.setattr(os, "pread", pread)
+        sink = scripted()
+        second = deliver(spec(sink))
+        second.start()
+        assert eventually(lambda: len(sink.numbers) == 400)
+        assert sink.numbers == list(range(400))
+        assert len(calls) > 4
+        assert eventually(lambda: second.stats()["sink"].pending_events == 0)
+        assert_balanced(second.stats()["sink"])
 
 
 class TestLowWater:
