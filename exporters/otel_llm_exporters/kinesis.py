@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -125,6 +126,11 @@ class KinesisOptions:
     sinks:
       kinesis: {stream_name: llm-calls, region: eu-central-1, record_bytes: 32 MiB}
     ```
+
+    ```yaml wrong
+    sinks:
+      kinesis: {stream_name: llm-calls, region: eu-central-1, ca_file: /etc/ssl/missing.pem}
+    ```
     """
 
     stream_name: Annotated[str, read_stream_name]
@@ -140,6 +146,8 @@ class KinesisOptions:
     """The token that belongs to a temporary access key."""
     endpoint: Annotated[str, read_endpoint] = ""
     """Another URL than that of AWS, such as LocalStack's `http://localhost:4566`."""
+    ca_file: Path | None = None
+    """PEM file of the authorities to trust instead of those that botocore brings."""
     partition_key_field: FieldName = "event_id"
     """The field whose value is the partition key: records with one key go to one shard. Where it is empty, the key is
     the event id, a UUID. A key is cut to 256 characters."""
@@ -158,6 +166,8 @@ class KinesisOptions:
             raise ValueError("both access_key_id and secret_access_key, or neither")
         if self.session_token and not self.access_key_id:
             raise ValueError("access_key_id and secret_access_key beside session_token")
+        if self.ca_file is not None and not self.ca_file.expanduser().is_file():
+            raise ValueError("a file that exists in ca_file")
 
 
 class KinesisSink:

@@ -1,6 +1,7 @@
 """Kinesis through aiobotocore, the asynchronous client that aioboto3 wraps."""
 
 from contextlib import AsyncExitStack
+from io import BytesIO
 from typing import Any, ClassVar
 
 from aiobotocore.config import AioConfig
@@ -29,6 +30,7 @@ class AiobotocoreKinesis:
         config = AioConfig(**config_arguments(self._options))
         made = get_session().create_client("kinesis", config=config, **client_arguments(self._options))
         self._client = await self._connection.enter_async_context(made)
+        self._client.meta.events.register("before-send.kinesis.PutRecords", _pour)
 
     async def send(self, batch: Batch) -> Receipt:
         client, requests = self._client, Requests(batch, self._options)
@@ -42,3 +44,10 @@ class AiobotocoreKinesis:
     async def close(self) -> None:
         connection, self._connection = self._connection, AsyncExitStack()
         await connection.aclose()
+
+
+def _pour(request: Any, **_: Any) -> None:
+    """
+    Let aiohttp read the body piece by piece: it warns of one above 1 MiB that it has to send at once.
+    """
+    request.body = BytesIO(request.body)

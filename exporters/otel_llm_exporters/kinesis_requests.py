@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from msgspec import Struct
 
 from otel_llm.delivery import template
+from otel_llm.delivery.diagnosis import facts
 from otel_llm.delivery.sink import DELIVERED, Batch, Outcome, Receipt, Record, Rejected, Retry
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm_exporters.kinesis import KinesisOptions
@@ -130,6 +131,7 @@ def client_arguments(options: KinesisOptions) -> dict[str, Any]:
     return {
         "region_name": options.region,
         "endpoint_url": options.endpoint or None,
+        "verify": str(options.ca_file.expanduser()) if options.ca_file else None,
         "aws_access_key_id": options.access_key_id or None,
         "aws_secret_access_key": options.secret_access_key.reveal() or None,
         "aws_session_token": options.session_token.reveal() or None,
@@ -173,7 +175,7 @@ def _translated(error: Exception, code: str, options: KinesisOptions) -> NotDeli
         return Unauthorized(f"{code} from {place}")
     if code == "ResourceNotFoundException":
         return NotDelivered(f"there is no stream {options.stream_name!r} at {place}")
-    return NotDelivered(f"{code} from {place}" if code else f"{type(error).__name__} at {place}")
+    return NotDelivered(f"{code} from {place}" if code else f"no answer from {place}: {facts(error)}")
 
 
 def _place(options: KinesisOptions) -> str:

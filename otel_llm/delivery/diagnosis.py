@@ -104,8 +104,8 @@ def _details(error: BaseException) -> Iterator[str]:
     if isinstance(error, OSError) and isinstance(error.errno, int) and type(error).__module__ == "builtins":
         yield os.strerror(error.errno)
         return
-    if isinstance(error, ssl.SSLError):
-        yield str(error.reason)
+    if isinstance(error, ssl.SSLError) and (reason := _peek(error, "reason")):
+        yield str(reason)
         return
     response = _peek(error, "response")
     for owner in (error, response):

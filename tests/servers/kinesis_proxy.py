@@ -49,8 +49,12 @@ class KinesisProxy:
         self.refusal = None
         """Error code with which every PutRecords is refused."""
         self.refusal_status = 400
+        self.refuse_after = 0
+        """Requests that are passed on before any is refused."""
+        self.attempts = 0
+        """The PutRecords that arrived, refused ones too."""
         self.requests = []
-        """The PutRecords that arrived: each a list of its records."""
+        """The PutRecords that were not refused: each a list of its records."""
         self.credentials = set()
         """Access keys and session tokens that were used."""
         self._counter = count(1)
@@ -121,7 +125,8 @@ class KinesisProxy:
         if not self._open.is_set():
             self._held.release()
             self._open.wait(30)
-        if self.refusal:
+        self.attempts += 1
+        if self.refusal and len(self.requests) >= self.refuse_after:
             return self.refusal_status, json.dumps({"__type": self.refusal, "message": "no"}).encode()
         request = json.loads(body)
         self.requests.append(request["Records"])

@@ -24,6 +24,7 @@ class KinesisHarness(Harness):
         ),
         ({"partition_key_field": "requestid"}, "did you mean 'request_id'?"),
         ({"record_bytes": "32 MiB"}, "record_bytes: found '32 MiB', expected 10 MiB at most"),
+        ({"ca_file": "missing.pem"}, "expected a file that exists in ca_file"),
         ({"timeout_ms": 0}, "timeout_ms: found 0, expected a whole number above 0"),
         ({"client": "boto"}, "client: found 'boto', expected auto, aiobotocore or boto3 (did you mean 'boto3'?)"),
     )
