@@ -63,7 +63,7 @@ class Receiver:
             self.sizes.append(len(records))
             answer = self.answer(records)
             kept = (records if answer.status < 300 else []) if answer.kept is None else answer.kept
-            self.numbers += [record["attributes"]["number"] for record in kept]
+            self.numbers += [record["attributes"].get("number") for record in kept]
             self.ids += [record["event_id"] for record in kept]
         return answer
 

@@ -6,10 +6,13 @@ A real sink posts through a real proxy to a real server. Only the courier's cloc
 
 import itertools
 
+import httpx2
 import pytest
 from otel_llm_exporters.webhook import WebhookOptions, WebhookSink
 
+import otel_llm
 from otel_llm.settings.secret import Secret
+from tests.faults.books import balance
 from tests.faults.receiver import Answer
 
 MINUTES = 60.0
@@ -123,6 +126,28 @@ class TestWhatTheServerAsksFor:
         stats = books.stats()
         assert (stats.dead, stats.events_sent, stats.dropped) == (1, 149, 0)
         assert receiver.first_numbers == [number for number in range(150) if number != 73]
+
+
+class TestTheWholeRoad:
+    @pytest.mark.parametrize("outage", ["refuse", "lose_answer"])
+    def test_application(self, telemetry, server, proxy, receiver, tmp_path, outage):  # noqa: ARG002
+        """An application's calls, with a sink from the settings: nothing is lost, and `otel_llm.stats()` says so."""
+        webhook = {"url": f"http://127.0.0.1:{proxy.port}/llm"}
+        otel_llm.configure(sinks={"webhook": webhook}, journal_dir=str(tmp_path / "journal"), flush_interval_ms=20)
+        proxy.behave(outage)
+        with httpx2.Client() as client:
+            for _ in range(30):
+                question = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+                client.post(f"{server.openai_url}/chat/completions", json=question).raise_for_status()
+        assert not otel_llm.flush(0.2)
+        balance(otel_llm.stats())
+        proxy.behave("pass")
+        assert otel_llm.flush(20)
+        balance(otel_llm.stats())
+        stats = otel_llm.stats()["webhook"]
+        assert (stats.events_produced, stats.events_sent, stats.dead, stats.events_dropped) == (30, 30, 0, {})
+        assert len(set(receiver.ids)) == 30
+        assert stats.send_errors > 0
 
 
 def _webhook(port: int, timeout_ms: int) -> WebhookSink:
