@@ -116,11 +116,11 @@ class HttpClient:
             _without_user(url.reveal()),
             headers=fields,
             content=self._compress(body),
-            extensions={"trace": _stop_at_metadata},
+            extensions={"trace": (connecting := _Connecting())},
         )
         secrets = (parts.path, parts.query, *_words(fields.get("authorization", "")), *self._secrets)
         try:
-            async with asyncio.timeout(self._options.timeout_ms / 1000):
+            async with asyncio.timeout(self._options.timeout_ms / 1000), connecting:
                 return await self._answer(request, host, body, secrets)
         except TimeoutError as error:
             raise NotDelivered(f"no answer from {host} within {self._options.timeout_ms} ms") from error
@@ -167,17 +167,38 @@ class HttpClient:
         return context
 
 
-async def _stop_at_metadata(event: str, info: Mapping[str, Any]) -> None:
+class _Connecting:
     """
-    Look where a connection really leads, whatever name was looked up, before anything is sent on it.
+    Sees the events of one request's connection, until that is ready for the request.
     """
-    if event != "connection.connect_tcp.complete":
-        return
-    stream = info["return_value"]
-    address = stream.get_extra_info("server_addr")
-    if address is not None and is_metadata(str(address[0])):
-        await stream.aclose()
-        raise NotDelivered(f"the server's name leads to {address[0]}, a cloud's metadata service; nothing was sent")
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+            self._look_where_it_leads()
+        elif event == "connection.start_tls.complete" or event.startswith("http11."):
+            self._stream = None
+
+    async def __aenter__(self) -> None:
+        """
+        Begin to watch.
+        """
+
+    async def __aexit__(self, *_: object) -> None:
+        # httpcore forgets the socket of a handshake that is cancelled.
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    def _look_where_it_leads(self) -> None:
+        """
+        Let nothing be sent to a metadata service, whatever name was looked up.
+        """
+        address = self._stream.get_extra_info("server_addr")
+        if address is not None and is_metadata(str(address[0])):
+            raise NotDelivered(f"the server's name leads to {address[0]}, a cloud's metadata service; nothing was sent")
 
 
 async def _beginning(response: Any) -> bytes:

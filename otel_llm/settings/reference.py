@@ -144,7 +144,7 @@ The same in the environment: `OTEL_LLM_SINKS=sqlite,failures`, `OTEL_LLM_SQLITE_
 become `_`. An option with `_FILE` behind it (`OTEL_LLM_ALERTS_TOKEN_FILE`) is read from the file it names. With
 `OTEL_LLM_SINKS` set, only the sinks named there are on; `none` switches all off.
 
-Every sink has these options besides its own:
+Every sink has these options besides [its own](sinks/README.md):
 
 | option | default | meaning |
 | --- | --- | --- |

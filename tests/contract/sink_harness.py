@@ -34,6 +34,8 @@ class Harness:
     """Bytes of the largest record that it takes."""
     served = False
     """Whether it talks to a server: `stop`, `start` and `holding` do something then."""
+    troubles = ()
+    """Pairs of what can be wrong with where records go, such as `unknown topic`, and words that report it."""
     guarded = False
     """Whether the server can refuse credentials: `refuse` and `accept` do something then."""
 
@@ -47,6 +49,12 @@ class Harness:
         The sink's options, raw, as a settings file has them.
         """
         return {}
+
+    def troubled(self, trouble: str) -> dict[str, object]:
+        """
+        Give the options with which one of `troubles` comes about.
+        """
+        raise NotImplementedError(trouble)
 
     def arrived(self) -> list[str]:
         """

@@ -58,6 +58,8 @@ def each(feature):
 
 def _words(case):
     options = case if isinstance(case, dict) else case[0]
+    if isinstance(options, str):
+        return options
     return "-".join(f"{name}={value}" for name, value in options.items()) or "plain"
 
 
@@ -268,6 +270,21 @@ def test_refused(harness, open_delivery):
     harness.accept()
     assert delivery.flush(60)
     assert harness.arrived() == ids(made)
+
+
+@pytest.mark.parametrize(("harness", "trouble"), each("troubles"), indirect=["harness"])
+def test_trouble(harness, open_delivery, trouble):
+    """Where a destination is not as it should be, records wait for it, and the report says what is wrong."""
+    kind, words = trouble
+    delivery = open_delivery(harness, options=harness.troubled(kind))
+    for one in events(10):
+        delivery.append(one)
+    eventually(delivery.stats, lambda stats: stats[harness.sink].last_error, timeout=20)
+    stats = delivery.stats()[harness.sink]
+    delivery.shutdown(0)
+    assert words in stats.last_error
+    assert (stats.events_sent, stats.dead, stats.pending_events + stats.events_in_flight) == (0, 0, 10)
+    assert harness.arrived() == []
 
 
 @pytest.mark.parametrize("harness", having("largest"), indirect=True)

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import logging
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -361,6 +362,18 @@ class TestTls:
             with pytest.raises(NotDelivered, match=words):
                 await sink.send(batch_of(call()))
             assert receiver.posts == []
+
+    async def test_silence(self, open_sink, call, batch_of):
+        """A server that accepts connections and says nothing costs a timeout, and no socket stays open."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            sink = await open_sink(f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout_ms=50)
+            with pytest.raises(NotDelivered, match=r"^no answer from 127\.0\.0\.1 within 50 ms$"):
+                await sink.send(batch_of(call()))
+            connection, _ = silent.accept()
+            with connection:
+                connection.settimeout(5)
+                while connection.recv(65536):
+                    pass
 
     async def test_client_certificate(self, open_sink, certified, call, batch_of):
         """A server that wants to know us sees our certificate."""
