@@ -24,6 +24,7 @@ from otel_llm.entry_points import distribution, entry_points
 from otel_llm.errors import Problem
 from otel_llm.settings import SinkCommon, aliases, read_options
 from otel_llm.settings.conversion import Unfit, convert
+from otel_llm.settings.options import option_name
 from otel_llm.settings.reference import default, field_docs, options_in_order
 from otel_llm.settings.sources import environment_prefix
 from otel_llm.settings.table import PREFIX
@@ -122,9 +123,10 @@ def _exporter(name: str) -> str:
 def _own_rows(sink: _Sink) -> Iterator[str]:
     docs, hints = field_docs(sink.options), get_type_hints(sink.options, include_extras=True)
     for option in options_in_order(sink.options):
-        variable = f"{environment_prefix(sink.name)}{option.name.upper()}"
+        name = option_name(option)
+        variable = f"{environment_prefix(sink.name)}{name.upper()}"
         takes = _takes(hints[option.name])
-        yield f"| `{option.name}` | `{variable}` | {takes} | {default(option)} | {docs[option.name]} |"
+        yield f"| `{name}` | `{variable}` | {takes} | {default(option)} | {docs[option.name]} |"
 
 
 def _common_rows(name: str) -> Iterator[str]:

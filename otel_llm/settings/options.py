@@ -40,13 +40,20 @@ def read_options(
     return reading.result()
 
 
+def option_name(field: Field[Any]) -> str:
+    """
+    Give the name of the option that a field holds: `async_` is the option `async`, which no field can be called.
+    """
+    return field.name.removesuffix("_")
+
+
 class _Reading:
     def __init__(self, options_class: type[Any], where: str, origins: Mapping[str, str]) -> None:
         self.options_class = options_class
         self.where = where
         self.origins = origins
         self.hints = get_type_hints(options_class, include_extras=True)
-        self.fields: dict[str, Field[Any]] = {field.name: field for field in fields(options_class) if field.init}
+        self.fields = {option_name(field): field for field in fields(options_class) if field.init}
         self.arguments: dict[str, Any] = {}
         self.problems: list[Problem] = []
 
@@ -69,10 +76,11 @@ class _Reading:
             return
         if value is None:
             return
+        field = self.fields[name].name
         try:
-            self.arguments[name] = convert(value, self.hints[name])
+            self.arguments[field] = convert(value, self.hints[field])
         except Unfit as unfit:
-            self.report(name, shown(value, self.hints[name]), unfit.expected, unfit.nearest)
+            self.report(name, shown(value, self.hints[field]), unfit.expected, unfit.nearest)
 
     def require(self, given: set[str]) -> None:
         for name, field in self.fields.items():

@@ -8,7 +8,10 @@ by themselves. `certificates` holds the files for TLS.
 
 import subprocess
 
-from tests.servers.kit import certificates, install as installers, ports
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.servers.kit import certificates, ports
+from tests.servers.kit import install as installers
 from tests.servers.kit.missing import tool
 from tests.servers.kit.program import Program, new_folder
 
@@ -54,7 +57,7 @@ def start(**settings):
     own = {name.replace("_", "."): value for name, value in settings.items()}
     properties.write_text("".join(f"{name}={value}\n" for name, value in _properties(folder, addresses, issued, own)))
     _format(java, properties)
-    broker = Program(
+    broker = Broker(
         "kafka",
         [*java, "kafka.Kafka", properties],
         endpoint=addresses.pop("plain"),
@@ -64,6 +67,23 @@ def start(**settings):
     )
     broker.certificates = issued
     return broker.start()
+
+
+class Broker(Program):
+    """
+    A broker; `certificates` are those of its listeners, and of a client.
+    """
+
+    certificates = None
+
+    def create(self, topic, partitions=1, **settings):
+        """
+        Make a topic; `settings` are the topic's own, `_` for `.`.
+        """
+        own = {name.replace("_", "."): str(value) for name, value in settings.items()}
+        admin = AdminClient({"bootstrap.servers": self.endpoint})
+        made = admin.create_topics([NewTopic(topic, partitions, 1, config=own)])
+        made[topic].result(30)
 
 
 def _format(java, properties):

@@ -57,6 +57,7 @@ class MockCluster:
             raise RuntimeError(f"no mock cluster: {problem.value.decode()}")
         self.bootstrap = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         self.endpoint = self.bootstrap.partition(",")[0]
+        library.rd_kafka_mock_start_request_tracking(self._cluster)
 
     def create(self, topic, partitions=1):
         """
@@ -84,6 +85,17 @@ class MockCluster:
         """
         for broker in self._brokers():
             self._check(self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, milliseconds))
+
+    def requests(self, kind):
+        """
+        Say how many requests of a kind came since the last time, or since the start.
+        """
+        count = ctypes.c_size_t()
+        found = self._library.rd_kafka_mock_get_requests(self._cluster, ctypes.byref(count))
+        kinds = [self._library.rd_kafka_mock_request_api_key(found[place]) for place in range(count.value)]
+        self._library.rd_kafka_mock_request_destroy_array(found, count)
+        self._library.rd_kafka_mock_clear_requests(self._cluster)
+        return kinds.count(kind)
 
     def kill(self):
         """
@@ -133,6 +145,11 @@ def _library(path):
         ("rd_kafka_mock_broker_set_down", number, (pointer, ctypes.c_int32)),
         ("rd_kafka_mock_broker_set_up", number, (pointer, ctypes.c_int32)),
         ("rd_kafka_mock_broker_set_rtt", number, (pointer, ctypes.c_int32, number)),
+        ("rd_kafka_mock_start_request_tracking", None, (pointer,)),
+        ("rd_kafka_mock_clear_requests", None, (pointer,)),
+        ("rd_kafka_mock_get_requests", ctypes.POINTER(pointer), (pointer, pointer)),
+        ("rd_kafka_mock_request_api_key", ctypes.c_int16, (pointer,)),
+        ("rd_kafka_mock_request_destroy_array", None, (pointer, ctypes.c_size_t)),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

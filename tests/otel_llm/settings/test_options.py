@@ -55,6 +55,18 @@ def test_all_mistakes():
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacedOptions:
+    async_: bool = False
+
+
+def test_option_named_like_a_keyword():
+    """`async`, which no field can be called, is the field `async_`."""
+    assert read_options(PacedOptions, {"async": "yes"}, "sinks.kafka") == (PacedOptions(async_=True), ())
+    _, (problem,) = read_options(PacedOptions, {"async": "perhaps", "async_": None}, "sinks.kafka")
+    assert problem == Problem("sinks.kafka.async", "'perhaps'", "true or false")
+
+
 def test_options_that_contradict_each_other():
     """What the options class itself refuses is a problem too."""
     _, (problem,) = read_options(BrokerOptions, {"topic": "all"}, "sinks.kafka")

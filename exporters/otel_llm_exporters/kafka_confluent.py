@@ -1,0 +1,210 @@
+"""
+The sink `kafka` on confluent-kafka, whose work is done by librdkafka's own threads.
+
+Delivery reports are collected on our loop: while messages are on their way it looks in at intervals that grow from one
+millisecond, otherwise not at all.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from otel_llm.delivery.sink import DELIVERED, Outcome
+from otel_llm.errors import NotDelivered, Unauthorized
+from otel_llm_exporters import kafka_oauth
+from otel_llm_exporters.kafka import (
+    BATCH_BYTES,
+    LOGIN_REFUSED,
+    MOST_BYTES,
+    TOPIC_UNKNOWN,
+    UNAUTHORIZED,
+    KafkaOptions,
+    Message,
+    outcome,
+    words,
+)
+
+_FIRST_LOOK: Final = 0.001
+_LONGEST_LOOK: Final = 0.05
+_LOOK_AROUND: Final = 0.5
+"""How long to wait for an answer before asking why there is none."""
+_TOPIC_MS: Final = 5000
+"""How long a topic may take to appear after it was first asked for."""
+_ACKS: Final = {"none": 0, "leader": 1, "all": -1}
+_REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, *UNAUTHORIZED})  # noqa: SLF001 - so it is spelled
+_NO_TOPIC: Final = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, TOPIC_UNKNOWN})  # noqa: SLF001
+_TLS: Final = KafkaError._SSL  # noqa: SLF001 - same
+
+
+class ConfluentClient:
+    """
+    A producer that is made anew whenever it is opened.
+    """
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        self._producer: Producer | None = None
+        self._complaint: KafkaError | None = None
+
+    async def open(self) -> None:
+        await self.close()
+        self._complaint = None
+        self._producer = producer = Producer(_settings(self._options) | {"error_cb": self._complain, "logger": _SILENT})
+        deadline = time.monotonic() + self._options.timeout_ms / 1000
+        while (error := await asyncio.to_thread(_unreachable, producer)) is not None:
+            producer.poll(0)
+            if self._is_final(self._complaint) or time.monotonic() > deadline:
+                raise _failure(self._complaint or error, self._options)
+
+    async def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
+        if self._producer is None:
+            await self.open()
+        producer = self._producer
+        if producer is None:
+            raise NotDelivered("the producer is closed")
+        reports = _Reports(len(messages))
+        for place, message in enumerate(messages):
+            await self._hand_over(producer, message, place, reports)
+        await _collect(producer, reports)
+        return [self._outcome(error) for error in reports.errors]
+
+    async def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            producer.poll(0)
+
+    async def _hand_over(self, producer: Producer, message: Message, place: int, reports: "_Reports") -> None:
+        topic, value, key, headers = message
+        while True:
+            try:
+                producer.produce(topic, value, key, headers=headers, on_delivery=partial(reports.note, place))
+            except BufferError:
+                producer.poll(0)
+                await asyncio.sleep(_FIRST_LOOK)
+            except KafkaException as error:
+                reports.note(place, error.args[0], None)
+                return
+            else:
+                return
+
+    def _outcome(self, error: KafkaError | None) -> Outcome:
+        if error is None:
+            return DELIVERED
+        code = error.code()
+        return outcome(TOPIC_UNKNOWN if code in _NO_TOPIC else code, error.name(), self._options)
+
+    def _complain(self, error: KafkaError) -> None:
+        """
+        Remember what librdkafka says about connections: why none could be made is told here only.
+        """
+        if not self._is_final(self._complaint):
+            self._complaint = error
+
+    @staticmethod
+    def _is_final(error: KafkaError | None) -> bool:
+        """
+        Whether it is about credentials or certificates, and no better after a while.
+        """
+        return error is not None and (error.code() in _REFUSED or error.code() == _TLS)
+
+
+class _Reports:
+    """
+    The delivery reports of one batch, as they come.
+    """
+
+    __slots__ = ("errors", "missing")
+
+    def __init__(self, count: int) -> None:
+        self.missing = count
+        self.errors: list[KafkaError | None] = [None] * count
+
+    def note(self, place: int, error: KafkaError | None, _: object) -> None:
+        self.missing -= 1
+        if error is not None:
+            self.errors[place] = error
+
+
+def _unreachable(producer: Producer) -> KafkaError | None:
+    """
+    Ask any broker for something; gives what came instead of an answer.
+    """
+    try:
+        producer.list_topics(timeout=_LOOK_AROUND)
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        return reason
+    return None
+
+
+def _failure(error: KafkaError, options: KafkaOptions) -> NotDelivered:
+    code, name = error.code(), error.name()
+    if code in _REFUSED:
+        return Unauthorized(words(LOGIN_REFUSED, name, options))
+    if code == _TLS:
+        what = "the certificate of a broker is not accepted" if "certificate verify failed" in error.str() else "no TLS"
+        return NotDelivered(f"{what} ({name})")
+    return NotDelivered(f"no broker could be reached ({name})")
+
+
+async def _collect(producer: Producer, reports: _Reports) -> None:
+    begun = time.monotonic()
+    producer.flush(0)  # ends the wait for more
+    while reports.missing:
+        await asyncio.sleep(min(_LONGEST_LOOK, max(_FIRST_LOOK, (time.monotonic() - begun) / 8)))
+        producer.poll(0)
+
+
+def _settings(options: KafkaOptions) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": ",".join(options.brokers),
+        "client.id": options.client_id,
+        "log_level": 0,
+        "acks": _ACKS[options.required_acks],
+        "enable.idempotence": options.required_acks == "all",
+        "compression.type": options.compression,
+        "partitioner": "murmur2_random",
+        "max.in.flight": 5 if options.required_acks == "all" else 1,  # more would mix up the order when one fails
+        "linger.ms": 5,
+        "batch.size": BATCH_BYTES,
+        "batch.num.messages": 100_000,
+        "message.max.bytes": MOST_BYTES,
+        "queue.buffering.max.kbytes": 2_097_151,
+        # The courier ends what takes too long; to give up earlier would leave gaps in the numbering.
+        "message.timeout.ms": 0,
+        "topic.metadata.propagation.max.ms": _TOPIC_MS,
+        "request.timeout.ms": options.timeout_ms,
+        "socket.connection.setup.timeout.ms": options.timeout_ms,
+        "security.protocol": options.protocol,
+        **_tls(options),
+        **_sasl(options),
+    }
+
+
+def _tls(options: KafkaOptions) -> dict[str, str]:
+    told = {
+        "ssl.ca.location": options.tls_ca_file,
+        "ssl.certificate.location": options.tls_cert_file,
+        "ssl.key.location": options.tls_key_file or options.tls_cert_file,
+        "ssl.key.password": options.tls_key_password.reveal(),
+    }
+    return {name: str(value) for name, value in told.items() if value and options.tls_enabled}
+
+
+def _sasl(options: KafkaOptions) -> dict[str, Any]:
+    if options.sasl_mechanism is None:
+        return {}
+    told: dict[str, Any] = {"sasl.mechanism": options.sasl_mechanism.upper()}
+    if options.sasl_mechanism == "oauthbearer":
+        return told | {"oauth_cb": lambda _: tuple(kafka_oauth.token(options))}
+    return told | {"sasl.username": options.sasl_username, "sasl.password": options.sasl_password.reveal()}
+
+
+_SILENT: Final = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001 - it is nobody else's
+"""librdkafka's log goes nowhere: what matters of it is reported by the courier."""
