@@ -16,15 +16,13 @@ class Books:
         self.delivery = delivery
         self.emitted = 0
 
-    def emit(self, count: int, **attributes: object) -> None:
+    def emit(self, count: int, moment: int | None = None) -> None:
         """
         Append so many events, numbered on from the last one.
         """
         for number in range(self.emitted, self.emitted + count):
-            now = time.time_ns()
-            assert self.delivery.append(
-                Event(new_event_id(), "test", now, now, 9, "INFO", {"number": number, **attributes})
-            )
+            now = time.time_ns() if moment is None else moment
+            assert self.delivery.append(Event(new_event_id(), "test", now, now, 9, "INFO", {"number": number}))
         self.emitted += count
 
     def stats(self, name: str = "sink") -> SinkStats:

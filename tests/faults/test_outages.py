@@ -5,6 +5,8 @@ A real sink posts through a real proxy to a real server. Only the courier's cloc
 """
 
 import itertools
+import json
+import time
 
 import httpx2
 import pytest
@@ -126,6 +128,40 @@ class TestWhatTheServerAsksFor:
         stats = books.stats()
         assert (stats.dead, stats.events_sent, stats.dropped) == (1, 149, 0)
         assert receiver.first_numbers == [number for number in range(150) if number != 73]
+
+
+class TestGivingUp:
+    """Only who asks for it: by default a sink tries for as long as the journal keeps a record."""
+
+    def test_max_age(self, deliver, proxy, receiver, clock):
+        """With `max_age` an outage turns what grew too old into dead letters; what came later arrives."""
+        books = _begun(deliver({"max_age": 5 * MINUTES}, sink=_webhook(proxy.port, 5000)))
+        proxy.behave("refuse")
+        books.emit(100)
+        books.until(lambda: books.stats().dead == 100)
+        proxy.behave("pass")
+        late = time.time_ns() + int((clock.time() - time.time()) * 1e9)
+        books.emit(30, moment=late)
+        assert books.delivery.flush(20)
+        stats = books.stats()
+        assert (stats.events_sent, stats.dead, stats.dropped) == (80, 100, 0)
+        assert receiver.first_numbers == [*range(50), *range(150, 180)]
+
+    def test_max_attempts(self, deliver, proxy, receiver, tmp_path):
+        """With `max_attempts` each record is a dead letter after so many, and none is lost between the two."""
+        books = _begun(deliver({"max_attempts": 3}, sink=_webhook(proxy.port, 5000)))
+        proxy.behave("refuse")
+        books.emit(100)
+        books.until(lambda: books.stats().dead > 20)
+        proxy.behave("pass")
+        assert books.delivery.flush(20)
+        stats = books.stats()
+        assert stats.events_sent + stats.dead == 150
+        (path,) = tmp_path.glob("journal/*/dead-letters/*.jsonl")
+        letters = [json.loads(line) for line in path.read_text().splitlines()]
+        assert {letter["attempts"] for letter in letters} == {3}
+        buried = [letter["event"]["attributes"]["number"] for letter in letters]
+        assert sorted(receiver.first_numbers + buried) == list(range(150))
 
 
 class TestTheWholeRoad:

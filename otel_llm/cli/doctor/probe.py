@@ -14,7 +14,7 @@ from otel_llm import plugins
 from otel_llm.cli.doctor.findings import Finding, Section, of_problems, section
 from otel_llm.cli.doctor.settings import is_private
 from otel_llm.delivery.setup import sink_spec
-from otel_llm.delivery.sink import Batch, Delivered, Outcome, Record, Rejected
+from otel_llm.delivery.sink import Batch, Delivered, Outcome, Record, Rejected, Retry
 from otel_llm.errors import MissingExtra, SettingsError, UnknownPlugin
 from otel_llm.settings import SinkSettings
 from otel_llm.settings.sources import environment_prefix
@@ -92,7 +92,8 @@ def _refusal(outcome: Outcome | BaseException | None) -> str:
         return f"refused the test record: {outcome.reason}"
     if isinstance(outcome, BaseException):
         return f"{type(outcome).__name__}: {outcome}"
-    return "could not take the test record now"
+    told = f": {outcome.reason}" if isinstance(outcome, Retry) and outcome.reason else ""
+    return f"could not take the test record now{told}"
 
 
 def _hidden(sink: SinkSettings, text: str) -> str:

@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import random
 import threading
 import time
 
@@ -440,6 +441,24 @@ class TestEachSinkForItself:
         assert encoded == list(range(20)) == sink.numbers
 
 
+class TestFates:
+    @hypothesis(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        answers=st.lists(st.integers(0, 2**32), max_size=60),
+        batch_size=st.integers(1, 12),
+        workers=st.integers(1, 4),
+    )
+    def test_each_record_has_one(self, send_all, scripted, settings, answers, batch_size, workers):
+        """Whatever a sink answers, each record is delivered once or dies once, and the sums hold."""
+        for path in settings().journal_dir.glob("*/dead-letters/*"):
+            path.unlink()
+        sink = scripted(*[_answer(number) for number in answers])
+        stats = send_all(sink, 30, options={"batch_size": batch_size, "async_workers": workers})
+        buried = [letter["event"]["attributes"]["number"] for letter in dead_letters(settings)]
+        assert sorted(sink.numbers + buried) == list(range(30))
+        assert (stats.events_sent, stats.dead, stats.dropped) == (len(sink.numbers), len(buried), 0)
+
+
 class TestReading:
     def test_not_now(self, deliver, spec, scripted, make_event, eventually, assert_balanced, monkeypatch):
         """A journal that cannot be read for a moment is read later, from where it was, and nothing is left out."""
@@ -518,5 +537,22 @@ def _refuse(poison: set[int]):
     def answer(batch):
         found = any(record.event.get("number") in poison for record in batch.records)
         return Receipt(Rejected("cannot parse") if found else DELIVERED)
+
+    return answer
+
+
+def _answer(seed: int):
+    """Give what a sink does with its next batch: any outcome for all, one for each, an error, or nonsense."""
+
+    def answer(batch):
+        chance = random.Random(seed)
+        outcomes = (DELIVERED, Retry(), Retry(after=0.001), Rejected("no"))
+        whole = [Receipt(outcome) for outcome in outcomes]
+        each = Receipt([chance.choice(outcomes) for _ in batch.records])
+        errors = [ConnectionError(), NotDelivered("503"), Unauthorized("401"), asyncio.CancelledError()]
+        chosen = chance.choice([*whole, *[each] * 4, Receipt([]), *errors])
+        if isinstance(chosen, BaseException):
+            raise chosen
+        return chosen
 
     return answer
