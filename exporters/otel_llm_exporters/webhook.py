@@ -117,8 +117,7 @@ class WebhookSink:
     Options = WebhookOptions
 
     def __init__(self, options: WebhookOptions) -> None:
-        self._url = options.url
-        self._singly = options.body == "single"
+        self._options = options
         self._body = _BODIES[options.body]
         self._keys = [_key(secret) for secret in options.signing_secrets]
         self._client = HttpClient(httpx2, options)
@@ -127,7 +126,7 @@ class WebhookSink:
         await self._client.open()
 
     async def send(self, batch: Batch) -> Receipt:
-        if self._singly:
+        if self._options.body == "single":
             return Receipt(await self._one_by_one(batch.records))
         return await self._post(batch.records)
 
@@ -158,7 +157,7 @@ class WebhookSink:
         headers = {"content-type": content_type, "webhook-id": message, "webhook-timestamp": moment}
         if self._keys:
             headers["webhook-signature"] = _signatures(self._keys, message, moment, body)
-        return receipt(await self._client.post(self._url, body, headers))
+        return receipt(await self._client.post(self._options.url, body, headers))
 
 
 def _array(records: Sequence[Record]) -> tuple[bytes, str]:

@@ -9,6 +9,7 @@ import socket
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http import HTTPStatus
 from ipaddress import ip_network
 
 import pytest
@@ -85,6 +86,13 @@ def settings(url, **options):
     return SinkSettings("hooks", "webhook", {"url": url, **options})
 
 
+def told(status, more=""):
+    """
+    Give the words for a status; Python 3.13 has new ones for some.
+    """
+    return f"{status} {HTTPStatus(status).phrase} from 127.0.0.1{more}"
+
+
 def stats_of(delivery):
     (stats,) = delivery.stats().values()
     return stats
@@ -132,8 +140,8 @@ class TestBodies:
         headers = {"Authorization": "Bearer abc", "X-Source": "shop", "Content-Type": "application/vnd.acme+json"}
         await (await open_sink(headers=headers)).send(batch_of(call()))
         (post,) = receiver.posts
-        told = [post.headers[name] for name in ("authorization", "x-source", "content-type", "user-agent")]
-        assert told == ["Bearer abc", "shop", "application/vnd.acme+json", "otel-llm/0.1.0"]
+        given = [post.headers[name] for name in ("authorization", "x-source", "content-type", "user-agent")]
+        assert given == ["Bearer abc", "shop", "application/vnd.acme+json", "otel-llm/0.1.0"]
 
     async def test_user_in_the_url(self, open_sink, receiver, call, batch_of):
         """User and password in the URL are sent as HTTP has it, not as part of the address."""
@@ -184,14 +192,14 @@ class TestAnswers:
         ("answer", "receipt"),
         [
             (Answer(204), Receipt(DELIVERED)),
-            (Answer(302, {"location": "/elsewhere"}), Receipt(Retry(None, "302 Found from 127.0.0.1"))),
-            (Answer(400, body=b"no"), Receipt(Rejected("400 Bad Request from 127.0.0.1: no"))),
-            (Answer(404), Receipt(Retry(None, "404 Not Found from 127.0.0.1"))),
-            (Answer(413), Receipt(Rejected("413 Request Entity Too Large from 127.0.0.1"))),
-            (Answer(422), Receipt(Rejected("422 Unprocessable Entity from 127.0.0.1"))),
-            (Answer(429, {"retry-after": "7"}), Receipt(Retry(7, "429 Too Many Requests from 127.0.0.1"))),
-            (Answer(500, body=b"a\n b"), Receipt(Retry(None, "500 Internal Server Error from 127.0.0.1: a b"))),
-            (Answer(503, {"retry-after": "1.5"}), Receipt(Retry(1.5, "503 Service Unavailable from 127.0.0.1"))),
+            (Answer(302, {"location": "/elsewhere"}), Receipt(Retry(None, told(302)))),
+            (Answer(400, body=b"no"), Receipt(Rejected(told(400, ": no")))),
+            (Answer(404), Receipt(Retry(None, told(404)))),
+            (Answer(413), Receipt(Rejected(told(413)))),
+            (Answer(422), Receipt(Rejected(told(422)))),
+            (Answer(429, {"retry-after": "7"}), Receipt(Retry(7, told(429)))),
+            (Answer(500, body=b"a\n b"), Receipt(Retry(None, told(500, ": a b")))),
+            (Answer(503, {"retry-after": "1.5"}), Receipt(Retry(1.5, told(503)))),
         ],
         ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
     )
@@ -279,7 +287,7 @@ class TestDelivery:
         _deliver(delivery, made)
         assert [record["event_id"] for record in receiver.records] == [one.id for one in made if one is not bad]
         (letter,) = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
-        assert (letter["event_id"], letter["reason"]) == (bad.id, "422 Unprocessable Entity from 127.0.0.1: bad")
+        assert (letter["event_id"], letter["reason"]) == (bad.id, told(422, ": bad"))
 
     def test_gone(self, open_delivery, receiver, call):
         """After 410 the sink is off, and its records stay."""
@@ -305,7 +313,7 @@ class TestDelivery:
         receiver.echo = True
         receiver.script.extend(map(Answer, (500, 404, 503, 401, 302)))
         url = receiver.url.replace("://", "://shop:pa55word@") + "/path-token-123456?key=query-token-123456"
-        told = []
+        reports = []
         delivery = open_delivery(
             url,
             headers={"Authorization": "Bearer header-token-123456", "X-Key": "other-token-123456"},
@@ -315,9 +323,9 @@ class TestDelivery:
         delivery.append(event)
         while len(receiver.posts) < 6:
             delivery.flush(0.05)
-            told.append(stats_of(delivery).last_error or "")
+            reports.append(stats_of(delivery).last_error or "")
         assert delivery.flush(5)
-        everything = caplog.text + "".join(told)
+        everything = caplog.text + "".join(reports)
         assert "from 127.0.0.1: Cannot POST" in everything
         canaries = ["path-token", "query-token", "header-token", "other-token", "pa55word", "canary sings", OLD[6:]]
         assert [canary for canary in canaries if canary in everything] == []

@@ -50,8 +50,8 @@ def test_any_answer(status, told, date, body, sent):
 def test_quotation():
     """An answer that quotes what was sent is shown without it."""
     sent = b'[{"content":"the canary sings at midnight"}]'
-    answer = Answer(422, {}, b'{"error":"bad input","input":{"content":"the canary sings at midnight"}}', "h", sent)
-    assert str(answer) == '422 Unprocessable Entity from h: {"error":"bad input","input":[CONTENT]}'
+    answer = Answer(400, {}, b'{"error":"bad input","input":{"content":"the canary sings at midnight"}}', "h", sent)
+    assert str(answer) == '400 Bad Request from h: {"error":"bad input","input":[CONTENT]}'
 
 
 def test_secrets():
