@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -69,7 +69,7 @@ def safe(value: Any) -> Any:
     """
     Give the value, or one in its place, as text, bytes, number, bool, None, list or dict.
     """
-    return value if is_safe(value) and _is_plain(value, DEEPEST) else _replaced(value)
+    return value if _is_plain(value) and is_safe(value) else _replaced(value)
 
 
 def _replaced(value: Any) -> Any:
@@ -104,6 +104,8 @@ def as_text(value: object) -> str:
     """
     Give what is nested too deeply as JSON.
     """
+    if _size(value) >= MOST_VALUES:
+        return TOO_DEEP
     try:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError, RecursionError):
@@ -133,23 +135,47 @@ def _has_wide_integer(data: bytes) -> bool:
     return False
 
 
-def _is_plain(value: Any, depth: int) -> bool:
+def _is_plain(value: Any) -> bool:
     """
-    Tell whether there are only the types that OpenTelemetry has, no deeper in each other than that.
+    Tell whether there are only the types that OpenTelemetry has, not too many and not too deep in each other.
     """
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind not in _NESTING or depth == 0 or (kind is dict and not {*map(type, value)} <= {str}):
-        return False
-    for part in value.values() if kind is dict else value:
-        if type(part) not in _SCALARS and not _is_plain(part, depth - 1):
+    for _, level in zip(range(DEEPEST + 1), _levels(value), strict=False):
+        kinds = {*map(type, level)}
+        if kinds <= _SCALARS:
+            return True
+        if not kinds <= _PLAIN:
             return False
-    return True
+    return False
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """
+    Give the value, then all its parts, then all theirs, as long as they are not too many.
+    """
+    level = [value]
+    left = MOST_VALUES
+    while level and left > 0:
+        yield level
+        left -= len(level)
+        level = list(islice(chain.from_iterable(map(_parts, level)), left))
+
+
+def _size(value: Any) -> int:
+    return sum(map(len, _levels(value)))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    kind = type(value)
+    if kind is dict:
+        # A name that is no text makes the map one that is not plain.
+        return value.values() if {*map(type, value)} <= {str} else (_NOT_PLAIN,)
+    return value if kind in _NESTING else ()
 
 
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _NESTING: Final = frozenset({dict, list, tuple})
+_PLAIN: Final = _SCALARS | _NESTING
+_NOT_PLAIN: Final = object()
 
 
 def _safe_struct(struct: S) -> S:
@@ -194,7 +220,8 @@ class _Replacing:
         if self._left <= 0:
             return LEFT_OUT
         if depth == 0:
-            return as_text(value)
+            self._left -= _size(value)
+            return as_text(value) if self._left > 0 else TOO_DEEP
         self._around.add(id(value))
         try:
             return self._dict(value, depth - 1) if isinstance(value, Mapping) else self._list(value, depth - 1)
