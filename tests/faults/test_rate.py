@@ -17,6 +17,7 @@ from otel_llm.delivery.sink import Batch, Receipt
 from otel_llm.telemetry.event import Event, new_event_id
 from tests.faults import rate_program
 from tests.faults.receiver import Receiver
+from tests.faults.tcp_proxy import TcpProxy
 
 RATE, SECONDS = 5000, 60
 TOTAL = RATE * SECONDS
@@ -39,6 +40,18 @@ class TestRate:
         """The same into a server on this machine."""
         with Receiver(time.monotonic) as receiver:
             told = _run(tmp_path, sink="webhook", port=receiver.port)
+        assert receiver.first_numbers == list(range(TOTAL))
+        assert len(set(receiver.ids)) == TOTAL
+        _check(told)
+
+    @pytest.mark.slow
+    def test_outage(self, tmp_path):
+        """The same with a server that is away for twenty seconds of it, and comes back while all goes on."""
+        with Receiver(time.monotonic) as receiver, TcpProxy(receiver.port) as proxy:
+            away = [threading.Timer(15, proxy.behave, ("refuse",)), threading.Timer(35, proxy.behave, ("pass",))]
+            for timer in away:
+                timer.start()
+            told = _run(tmp_path, sink="webhook", port=proxy.port)
         assert receiver.first_numbers == list(range(TOTAL))
         assert len(set(receiver.ids)) == TOTAL
         _check(told)
