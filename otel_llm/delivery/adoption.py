@@ -20,7 +20,8 @@ from otel_llm.errors import JournalError
 
 logger = logging.getLogger(__name__)
 
-_refused: set[Path] = set()
+_told: set[Path] = set()
+"""Journals that could not be read; another time they may be."""
 
 
 class Inheritance:
@@ -145,8 +146,6 @@ def _remove_drafts(group: Path, oldest: float) -> None:
 
 
 def _inherit(folder: Path, sinks: tuple[str, ...]) -> Inheritance | None:
-    if folder in _refused:
-        return None
     descriptor = _take(folder)
     if descriptor is None:
         return None
@@ -155,8 +154,9 @@ def _inherit(folder: Path, sinks: tuple[str, ...]) -> Inheritance | None:
         store = Store.load(folder, sinks)
     except (OSError, JournalError) as error:
         os.close(descriptor)
-        _refused.add(folder)
-        logger.warning("a journal is left as it is: %s", error)
+        if folder not in _told:
+            logger.warning("a journal is left as it is: %s", error)
+        _told.add(folder)
         return None
     inheritance = Inheritance(store, descriptor)
     owned.add(folder)

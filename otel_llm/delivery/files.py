@@ -5,6 +5,7 @@ The journal holds what an application said to a model. Its folders are 0700, its
 owner or a folder that anybody may write to is refused.
 """
 
+import errno
 import os
 import stat
 from math import inf
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from otel_llm.errors import JournalError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -61,14 +63,29 @@ def open_to_append(path: Path) -> int:
 def replace(path: Path, data: bytes) -> None:
     """
     Give a file new contents so that a reader sees the old ones or the new ones, never a part.
+
+    A full disk has no room for both: there the old ones are overwritten.
     """
     draft = path.with_name(f".{path.name}.new")
-    descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        write_whole(descriptor, data)
+        _write_file(draft, data, os.O_CREAT)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _write_file(path, data, 0)
+    else:
+        draft.replace(path)
+
+
+def _write_file(path: Path, data: bytes, flags: int) -> None:
+    descriptor = open_private(path, os.O_WRONLY | flags)
+    try:
+        written = os.pwrite(descriptor, data, 0)
+        os.ftruncate(descriptor, written)
     finally:
         os.close(descriptor)
-    draft.replace(path)
+    if written < len(data):
+        raise OSError(errno.ENOSPC, "no space is left for the whole of", str(path))
 
 
 def write_whole(descriptor: int, data: bytes) -> None:

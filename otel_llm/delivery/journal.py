@@ -234,13 +234,12 @@ class Journal:
         with self._lock:
             if self.store is None:
                 return
-            while self.store.evict("expired", older_than=now - self._settings.journal_max_age):
-                pass
-            self._keep_within_quota(self.store)
-            if self._descriptor == _CLOSED:
-                return
             try:
-                self._look_at_disk(self.store)
+                while self.store.evict("expired", older_than=now - self._settings.journal_max_age):
+                    pass
+                self._keep_within_quota(self.store)
+                if self._descriptor != _CLOSED:
+                    self._look_at_disk(self.store)
             except OSError as error:
                 self._lose_disk(error)
 

@@ -53,7 +53,9 @@ class Store:
         """The sequence number that the next frame gets."""
         self.torn = 0
         """How many frames at the end are not whole."""
-        self._cursors_lag = False
+        self._lagging: set[str] = set()
+        """Sinks that have come farther than their cursor files tell."""
+        self._warned = False
 
     @classmethod
     def load(cls, folder: Path, sinks: Iterable[str]) -> "Store":
@@ -118,14 +120,10 @@ class Store:
         Note how far a sink has come, and remove what nobody waits for any more.
         """
         self.cursors[sink] = sequence
-        path = self.folder / f"{sink}{_CURSOR}"
-        try:
-            files.replace(path, _cursor_line(sequence))
-        except OSError:
-            # On a full disk there is room again once that is gone which nobody waits for.
-            if not self._remove_passed():
-                raise
-            files.replace(path, _cursor_line(sequence))
+        self._lagging.add(sink)
+        for name in tuple(self._lagging):
+            files.replace(self.folder / f"{name}{_CURSOR}", _cursor_line(self.cursors[name]))
+            self._lagging.discard(name)
         self._remove_passed()
 
     def advance(self, sink: str, sequence: int) -> None:
@@ -135,11 +133,11 @@ class Store:
         try:
             self.set_cursor(sink, sequence)
         except OSError as error:
-            if not self._cursors_lag:
+            if not self._warned:
                 logger.warning("cursors cannot be written, after a crash records may arrive twice: %s", error)
-            self._cursors_lag = True
+            self._warned = True
         else:
-            self._cursors_lag = False
+            self._warned = False
 
     def evict(self, reason: str, *, older_than: float = float("inf")) -> bool:
         """
@@ -158,12 +156,11 @@ class Store:
         """
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _remove_passed(self) -> bool:
+    def _remove_passed(self) -> None:
         oldest = min(self.cursors.values())
-        passed = [before for before, after in pairwise(tuple(self.segments)) if after.first <= oldest]
-        for segment in passed:
-            self._remove(segment)
-        return bool(passed)
+        for segment, following in pairwise(tuple(self.segments)):
+            if following.first <= oldest:
+                self._remove(segment)
 
     def _remove(self, segment: Segment) -> None:
         with contextlib.suppress(ValueError):  # another thread may be as far
