@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -18,6 +19,9 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otel_llm.delivery import native, process
+from otel_llm.delivery.diagnosis import facts
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -88,6 +92,7 @@ class LoopThread:
         self._context.run(suppress_instrumentation)
         self.loop = self._context.run(native.new_event_loop)
         self.loop.set_default_executor(DaemonPool(POOL_THREADS))
+        self.loop.set_exception_handler(_report)
         native.start_thread(self._run, "otel-llm")
 
     def post(self, callback: Callable[..., object], *args: object) -> None:
@@ -160,6 +165,15 @@ def background() -> LoopThread:
     Give the loop thread of this process; raises `RuntimeError` when no thread can be started any more.
     """
     return _background.get()
+
+
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """
+    Say that something failed in the background of a sink, without its words, which asyncio would print.
+    """
+    error = context.get("exception")
+    told = facts(error) if isinstance(error, BaseException) else context.get("message")
+    logger.warning("something failed in the background of a sink: %s", told)
 
 
 def _fulfil(future: "Future[T]", work: Callable[[], T]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import json
 import logging
 import os
@@ -350,6 +351,24 @@ class TestWords:
         assert "canary" not in caplog.text
         assert "ValueError" in caplog.text
 
+    def test_background(self, send_all, scripted, caplog, eventually):
+        """Nor does a client's own task that fails unseen: asyncio would print all it says."""
+
+        class Background(scripted):
+            async def send(self, batch):
+                self.task = asyncio.create_task(self.fail())
+                await asyncio.wait([self.task])
+                del self.task
+                return await super().send(batch)
+
+            async def fail(self):
+                raise ValueError(CANARY)
+
+        send_all(Background(), 1)
+        gc.collect()
+        assert eventually(lambda: "in the background of a sink: ValueError" in caplog.text)
+        assert "canary" not in caplog.text
+
 
 class TestEachSinkForItself:
     """Options of one sink work on its own copy, and nothing else sees them."""
@@ -556,3 +575,34 @@ def _answer(seed: int):
         return chosen
 
     return answer
+
+
+class TestSeveralAtOnce:
+    def test_a_sink_that_asks_for_it(self, deliver, spec, make_event, eventually, assert_balanced):
+        """A sink that wants several batches at once gets them before the first has its receipt."""
+        let_go = asyncio.Event()
+        under_way = []
+
+        class Pipelined:
+            Options = object
+            batches_in_flight = 3
+
+            async def open(self):
+                pass
+
+            async def send(self, batch):
+                under_way.append(batch)
+                await let_go.wait()
+                return Receipt.delivered()
+
+            async def close(self):
+                let_go.set()
+
+        delivery = deliver(spec(Pipelined(), batch_size=10))
+        for number in range(50):
+            delivery.append(make_event(number))
+        eventually(lambda: len(under_way) == 3)
+        stats = delivery.stats()["sink"]
+        assert (stats.batches_in_flight, stats.async_workers, stats.events_sent) == (3, 3, 0)
+        delivery.shutdown(0.2)
+        assert_balanced(delivery.stats()["sink"])
