@@ -1,7 +1,9 @@
 """
 Posting to a server: the options, the connections and the errors that all sinks on HTTP share.
 
-It imports no client: a sink's own file imports httpx2 at its top and hands it over.
+It imports no client: a sink's own file imports httpx2 at its top and hands it over. Such a sink is an options class
+that inherits from `HttpOptions`, an `HttpClient` that it opens and closes, and a `send` that posts and gives
+`http_answer.receipt` of the answer, or reads more out of it.
 """
 
 import asyncio
@@ -111,21 +113,17 @@ class HttpClient:
         parts = urlsplit(url.reveal())
         host = str(parts.hostname)
         fields = {**self._headers, **_authorization(parts.username, parts.password), **headers, **self._own_headers}
-        request = self._library.Request(
-            "POST",
-            _without_user(url.reveal()),
-            headers=fields,
-            content=self._compress(body),
-            extensions={"trace": (connecting := _Connecting())},
-        )
         secrets = (parts.path, parts.query, *_words(fields.get("authorization", "")), *self._secrets)
+        connecting = _Connecting()
+        request = self._request(_without_user(url.reveal()), self._compress(body), fields, connecting)
         try:
             async with asyncio.timeout(self._options.timeout_ms / 1000), connecting:
-                return await self._answer(request, host, body, secrets)
+                status, told, answer = await self._exchange(request)
         except TimeoutError as error:
             raise NotDelivered(f"no answer from {host} within {self._options.timeout_ms} ms") from error
         except self._library.TransportError as error:
             raise NotDelivered(f"no answer from {host}: {_root(error)}") from error
+        return Answer(status, told, answer, host, body, secrets)
 
     async def close(self) -> None:
         """
@@ -135,14 +133,16 @@ class HttpClient:
         if transport is not None:
             await transport.aclose()
 
-    async def _answer(self, request: Any, host: str, sent: bytes, secrets: tuple[str, ...]) -> Answer:
+    def _request(self, url: str, body: bytes, headers: Mapping[str, str], connecting: "_Connecting") -> Any:
+        return self._library.Request("POST", url, headers=headers, content=body, extensions={"trace": connecting})
+
+    async def _exchange(self, request: Any) -> tuple[int, Mapping[str, str], bytes]:
         response = await self._transport.handle_async_request(request)
         try:
             body = await _beginning(response)
         finally:
             await response.aclose()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, body, host, sent, secrets)
+        return response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
 
     def _new_transport(self) -> Any:
         connections = self._options.max_conns_per_host
