@@ -30,7 +30,7 @@ from otel_llm.capture.exchange import Exchange
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.observer import Observer
 from otel_llm.capture.operation import Operation
-from otel_llm.delivery import self_metrics, shared
+from otel_llm.delivery import shared
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.pricing.book import PriceBook
 from otel_llm.pricing.cost import Cost
@@ -94,8 +94,6 @@ class Pipeline:
         self._tracer = trace.get_tracer(SCOPE, VERSION, schema_url=SCHEMA_URL)
         meter = metrics.get_meter(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._metrics = Metrics(meter, price=self._price, names=settings.metric_names, labels=settings.metric_labels)
-        if self.delivery is not None:
-            self_metrics.observe(meter, self.stats, self_metrics.limits(settings))
         self._logger = _logs.get_logger(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._processed: Any = None
         self._limits = LogRecordLimits()

@@ -8,13 +8,17 @@ an exporter (`offer`); what was taken is only acknowledged when it is offered.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from typing import Final
 
+from opentelemetry import metrics
+
 from otel_llm import diagnostics
-from otel_llm.delivery import setup
+from otel_llm.delivery import self_metrics, setup
 from otel_llm.delivery.delivery import Delivery
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.event import Event
+from otel_llm.telemetry.semconv import SCHEMA_URL
 from otel_llm.telemetry.spans import SCOPE
 
 REMEMBERED: Final = 50_000
@@ -63,6 +67,9 @@ def start(
         _started = True
         if _delivery is None:
             _delivery = setup.delivery(loaded, reprice=reprice, last_words=last_words)
+            if _delivery is not None:
+                meter = metrics.get_meter(SCOPE, version("otel-llm"), schema_url=SCHEMA_URL)
+                self_metrics.observe(meter, _delivery.stats, self_metrics.limits(loaded.settings))
         return _delivery
 
 

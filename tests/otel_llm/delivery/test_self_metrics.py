@@ -5,12 +5,15 @@ import json
 import pytest
 from opentelemetry import _logs
 from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import ReadWriteLogRecord
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv._incubating.metrics import otel_metrics as conventions
 
 import otel_llm
-from otel_llm.delivery import self_metrics
+from otel_llm.delivery import exporter, self_metrics, shared
 from otel_llm.delivery.self_metrics import METRICS, Limits
 from otel_llm.delivery.sink import DELIVERED, Receipt, Rejected
 from otel_llm.delivery.stats import SinkStats
@@ -250,6 +253,24 @@ class TestRoad:
         assert otel_llm.flush(5)
         (record,) = map(json.loads, told.read_text().splitlines())
         assert (record["event_name"], otel_llm.stats()["rec"].events_produced) == (EVENT_NAME, 1)
+
+    def test_exporters_without_a_pipeline(self, telemetry, install, tmp_path, monkeypatch):
+        """A sink that is only OpenTelemetry's exporter, in a process that nobody instruments, is counted, too."""
+        install(
+            "acme_sink", "from otel_llm.testing import RecordingSink", otel_llm_sink="rec = acme_sink:RecordingSink"
+        )
+        otel_llm.shutdown()
+        monkeypatch.setenv("OTEL_LLM_JOURNAL_DIR", str(tmp_path / "journal"))
+        monkeypatch.setattr(shared, "_exporters", {})
+        rec = exporter.rec()
+        rec.export([call_record()])
+        assert rec.force_flush(5000)
+        assert telemetry.points()["otel.sdk.exporter.log.exported"][0].value == 1
+
+
+def call_record():
+    record = LogRecord(event_name=EVENT_NAME, attributes={"gen_ai.operation.name": "chat"})
+    return ReadWriteLogRecord(record, Resource({}), InstrumentationScope("someone.genai"))
 
 
 def emit_call_record():
