@@ -32,7 +32,7 @@ class Breaker:
     def __init__(self, workers: int = 1, clock: Clock | None = None) -> None:
         self.failures = 0
         self.broken = False
-        self._workers = workers
+        self.workers = workers
         self._clock = clock or Clock()
         self._share = 1.0
         self._under_way = 0
@@ -112,7 +112,7 @@ class Breaker:
             await self._left.wait()
 
     def _most(self) -> int:
-        return 1 if self.broken else max(1, int(self._workers * self._share))
+        return 1 if self.broken else max(1, int(self.workers * self._share))
 
     async def _pause(self) -> None:
         while (wait := self.wait) > 0 and not self._hurried.is_set():

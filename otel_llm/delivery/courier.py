@@ -490,10 +490,19 @@ class Courier:
     async def _made(self) -> TimedSink | ThreadedSink:
         made = await asyncio.get_running_loop().run_in_executor(None, self.spec.make)
         self._diagnosis.learn_secrets(made)
+        self._widen(getattr(made, "batches_in_flight", 1))
         blocks = BlockingSink in type(made).__mro__
         if blocks:
             return ThreadedSink(cast("BlockingSink", made), self._seconds)
         return TimedSink(cast("Sink", made), self._seconds)
+
+    def _widen(self, batches: int) -> None:
+        """
+        Have more batches on their way at once, where the sink asks for more than the settings do.
+        """
+        added = max(0, batches - self.workers)
+        self.workers = self.breaker.workers = self.ledger.async_workers = self.workers + added
+        self._tasks += [asyncio.get_running_loop().create_task(self._work()) for _ in range(added)]
 
     def _replace_hanging(self) -> None:
         """

@@ -69,7 +69,7 @@ class Ledger:
 
     def __init__(self, async_workers: int) -> None:
         self._lock = threading.RLock()  # a finalizer that emits may interrupt its holder
-        self._async_workers = async_workers
+        self.async_workers = async_workers
         self._rejected = 0
         self._adopted = 0
         self._sent = 0
@@ -152,7 +152,7 @@ class Ledger:
                 send_errors=self._send_errors,
                 last_flush_epoch=self._last_flush,
                 pending_events=produced + self._adopted - settled - self._in_flight,
-                async_workers=self._async_workers,
+                async_workers=self.async_workers,
                 events_in_flight=self._in_flight,
                 filtered=self._filtered,
                 dead=self._dead,
