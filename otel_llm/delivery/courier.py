@@ -361,7 +361,7 @@ class Courier:
         """
         Send a group once; gives one outcome for each of its parcels, or one for them all.
         """
-        batch = Batch([parcel.record for parcel in group])
+        batch = Batch([parcel.record for parcel in group], self.spec.join)
         outcomes: Outcome | Sequence[Outcome] = Retry()
         error: BaseException | None = None
         self.ledger.depart(len(group))

@@ -5,7 +5,7 @@ A sink turns a batch of encoded records into somebody's storage and says, record
 not batch, retry, price, log or know OpenTelemetry: its courier does the first two, the rest happened before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -29,6 +29,8 @@ class Batch(Struct, frozen=True):
     """
 
     records: Sequence[Record]
+    join: Callable[[Iterable[bytes]], bytes] | None = None
+    """Makes one document of several bodies, in formats that can hold several events (OTLP's)."""
 
     @property
     def size(self) -> int:

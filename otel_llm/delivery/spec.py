@@ -1,7 +1,7 @@
 """What delivery is told: which sinks, with which options, and how the journal is kept."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,8 @@ class SinkSpec:
     """Builds the sink when its courier opens it for the first time; may raise any of our errors."""
     encoder: Encoder
     content_type: str = "application/json"
+    join: Callable[[Iterable[bytes]], bytes] | None = None
+    """Makes one document of several bodies, where the format can hold several events."""
     identity: str = ""
     """Where the records go, in words that change when the destination does; it is hashed, never written."""
     where: Mapping[str, object] = field(default_factory=dict)
