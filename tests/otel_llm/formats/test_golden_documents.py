@@ -8,11 +8,14 @@ import pytest
 from otel_llm.formats import FORMATS
 
 GOLDEN = Path(__file__).parent / "golden"
+OURS = sorted(name for name in FORMATS if not name.startswith("otlp_"))
+"""The others have OpenTelemetry's own encoder for a golden file, see test_otlp_formats.py."""
+
 EVENTS = ("api_call", "streaming", "error", "rate_limit", "cache_hit", "conversation")
 
 
 @pytest.mark.parametrize("name", EVENTS)
-@pytest.mark.parametrize("format_name", sorted(FORMATS))
+@pytest.mark.parametrize("format_name", OURS)
 def test_document_is_the_golden_one(format_name, name, events):
     """
     An event of every type is written field by field as its golden file says, in that order.
@@ -26,5 +29,5 @@ def test_no_golden_file_is_left_over():
     """
     Every golden file belongs to a format and an event.
     """
-    wanted = {f"{format_name}.{name}.json" for format_name in FORMATS for name in EVENTS}
+    wanted = {f"{format_name}.{name}.json" for format_name in OURS for name in EVENTS}
     assert wanted == {path.name for path in GOLDEN.iterdir()}
