@@ -11,48 +11,29 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from otel_llm.delivery.breaker import Breaker
+from otel_llm.delivery.connection import Connection
 from otel_llm.delivery.dead_letters import DeadLetters
 from otel_llm.delivery.diagnosis import Diagnosis, facts, place
-from otel_llm.delivery.frames import Frame
 from otel_llm.delivery.journal import Journal
 from otel_llm.delivery.made import made_ns
+from otel_llm.delivery.packer import Packer, Parcel, Reprice
 from otel_llm.delivery.reader import Reader, Source, Span
-from otel_llm.delivery.route import Rate, Route
-from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Outcome, Record, Rejected, Retry, Sink
+from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Outcome, Rejected, Retry, Sink
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.delivery.stats import Ledger
-from otel_llm.delivery.threaded import ThreadedSink
-from otel_llm.delivery.timed import TimedSink
 from otel_llm.errors import JournalError, NotDelivered, OtelLLMError, Unauthorized
 from otel_llm.telemetry.event import Event
 
 logger = logging.getLogger(__name__)
 
-Reprice = Callable[[Event], Event]
-
-_UNKNOWN_REASON = "otel_llm.cost.unknown_reason"
 _SCAN = 2000
 """Frames looked at before the loop gets its turn again."""
-_MOST_HANGING = 3
-"""Blocking sinks that may hang in a thread of their own while another one of the same kind takes over."""
-
-
-class Parcel:
-    """
-    One record on its way.
-    """
-
-    __slots__ = ("attempts", "record")
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.attempts = 0
 
 
 class Load(NamedTuple):
@@ -80,21 +61,14 @@ class Courier:
         self.breaker = Breaker(self.workers, settings.clock)
         self.off = False
         self._interval = (spec.flush_interval_ms or settings.flush_interval_ms) / 1000
-        self._seconds = settings.clock.real(spec.send_timeout_ms / 1000)
         self._clock = settings.clock
         self._diagnosis = Diagnosis()
         self._dead_letters = dead_letters
-        self._reprice = reprice
-        self._route = Route(spec)
-        self._rate = Rate(spec.max_rate) if spec.max_rate else None
+        self._packer = Packer(spec, self.ledger, reprice, lambda event, reason: self._bury([(event, reason, 0)]))
+        self._connection = Connection(spec, settings.clock.real(spec.send_timeout_ms / 1000), self._meet)
         self._readers: deque[Reader] = deque()
         self._loads: list[Load] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._packed: tuple[Frame, Parcel | None] | None = None
-        self._sink: TimedSink | ThreadedSink | None = None
-        self._hanging: list[ThreadedSink] = []
-        self._open = False
-        self._making = asyncio.Lock()
         self._collecting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -159,8 +133,7 @@ class Courier:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._sink is not None:
-            await self._close(self._sink, seconds)
+        await self._connection.close(seconds)
         for reader in self._readers:
             reader.close()
 
@@ -280,56 +253,15 @@ class Courier:
             frame = reader.peek()
             if frame is None:
                 break
-            parcel = self._packed_once(frame)
+            parcel = self._packer.pack(frame)
             if parcel is not None:
                 size += len(parcel.record.body)
                 if parcels and size > self.spec.batch_bytes:
                     break
                 parcels.append(parcel)
             reader.take(span)
-            self._packed = None
             if len(parcels) >= self.batch_size:
                 break
-
-    def _packed_once(self, frame: Frame) -> Parcel | None:
-        """
-        Pack a frame; one that was too large for the last batch is not counted and encoded again.
-        """
-        if self._packed is None or self._packed[0] is not frame:
-            self._packed = frame, self._pack(frame)
-        return self._packed[1]
-
-    def _pack(self, frame: Frame) -> Parcel | None:
-        try:
-            event = frame.event or Event.decode(frame.payload)
-        except (ValueError, RecursionError):  # what msgspec raises over bytes that are no event
-            self.ledger.drop("corrupt")
-            return None
-        copy = self._route.apply(self._priced(event))
-        if copy is None:
-            self.ledger.filter()
-            return None
-        if self._rate is not None and not self._rate.allows():
-            self.ledger.drop("max_rate")
-            return None
-        return self._encode(copy)
-
-    def _priced(self, event: Event) -> Event:
-        if self._reprice is None or event.attributes.get(_UNKNOWN_REASON) != "book_loading":
-            return event
-        try:
-            return self._reprice(event)
-        except Exception as error:  # noqa: BLE001 - a price is not worth a record
-            logger.error("an event could not be priced afterwards, it goes without a cost: %s", place(error))  # noqa: TRY400
-            return event
-
-    def _encode(self, copy: Event) -> Parcel | None:
-        try:
-            body = self.spec.encoder(copy)
-        except Exception as error:  # noqa: BLE001 - one record that no format can take must not hold up the rest
-            self._bury([(copy, f"cannot be encoded: {facts(error)}", 0)])
-            return None
-        return Parcel(Record(copy, body, self.spec.content_type))
 
     async def _deliver(self, groups: deque[list[Parcel]]) -> None:
         while groups:
@@ -366,15 +298,14 @@ class Courier:
         error: BaseException | None = None
         self.ledger.depart(len(group))
         try:
-            sink = await self._opened()
-            receipt = await sink.send(batch)
+            receipt = await self._connection.send(batch)
             each = receipt.of(batch)
             outcomes = receipt.outcomes if isinstance(receipt.outcomes, Rejected) else each
         except BaseException as caught:
             if not _means_retry(caught):
                 raise
             error = caught
-            self._open = False
+            self._connection.broken()
         finally:
             self._count(group, outcomes, failed=error is not None)
         self._judge(batch, outcomes, error)
@@ -474,27 +405,9 @@ class Courier:
         # The reason may quote a record: it stands beside it, not here.
         logger.warning("%s: %d records went to %s", self.spec.name, len(dead), self._dead_letters.path)
 
-    async def _opened(self) -> TimedSink | ThreadedSink:
-        """
-        Give the sink, made and open; one whose last send raised is opened again.
-        """
-        async with self._making:
-            self._replace_hanging()
-            if self._sink is None:
-                self._sink = await self._made()
-            if not self._open:
-                await self._sink.open()
-                self._open = True
-            return self._sink
-
-    async def _made(self) -> TimedSink | ThreadedSink:
-        made = await asyncio.get_running_loop().run_in_executor(None, self.spec.make)
-        self._diagnosis.learn_secrets(made)
-        self._widen(getattr(made, "batches_in_flight", 1))
-        blocks = BlockingSink in type(made).__mro__
-        if blocks:
-            return ThreadedSink(cast("BlockingSink", made), self._seconds)
-        return TimedSink(cast("Sink", made), self._seconds)
+    def _meet(self, sink: Sink | BlockingSink) -> None:
+        self._diagnosis.learn_secrets(sink)
+        self._widen(getattr(sink, "batches_in_flight", 1))
 
     def _widen(self, batches: int) -> None:
         """
@@ -503,25 +416,6 @@ class Courier:
         added = max(0, batches - self.workers)
         self.workers = self.breaker.workers = self.ledger.async_workers = self.workers + added
         self._tasks += [asyncio.get_running_loop().create_task(self._work()) for _ in range(added)]
-
-    def _replace_hanging(self) -> None:
-        """
-        Let go of a sink whose thread does not come back, unless others hang already.
-        """
-        self._hanging = [sink for sink in self._hanging if sink.busy]
-        sink = self._sink
-        if self._open or not isinstance(sink, ThreadedSink) or not sink.busy or len(self._hanging) >= _MOST_HANGING:
-            return
-        sink.abandon()
-        self._hanging.append(sink)
-        self._sink = None
-
-    async def _close(self, sink: TimedSink | ThreadedSink, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await sink.close()
-        except Exception as error:  # noqa: BLE001 - a sink that cannot close must not keep the others from it
-            logger.debug("%s did not close well: %s", self.spec.name, self._diagnosis.of(error))
 
     def _switch_off(self, error: OtelLLMError) -> None:
         if not self.off:

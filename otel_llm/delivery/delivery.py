@@ -16,11 +16,12 @@ from typing import Any
 
 from otel_llm.delivery import adoption, process
 from otel_llm.delivery.adoption import Inheritance
-from otel_llm.delivery.courier import Courier, Reprice
+from otel_llm.delivery.courier import Courier
 from otel_llm.delivery.dead_letters import DeadLetters
 from otel_llm.delivery.group import group_folder, label
 from otel_llm.delivery.journal import Journal
 from otel_llm.delivery.loop import LoopThread, background
+from otel_llm.delivery.packer import Reprice
 from otel_llm.delivery.reader import Reader, Source
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.delivery.stats import SinkStats

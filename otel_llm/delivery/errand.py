@@ -11,9 +11,10 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from otel_llm.delivery.backlog import Group
-from otel_llm.delivery.courier import Courier, Reprice
+from otel_llm.delivery.courier import Courier
 from otel_llm.delivery.dead_letters import DeadLetters
 from otel_llm.delivery.loop import LoopThread, background
+from otel_llm.delivery.packer import Reprice
 from otel_llm.delivery.reader import Reader, Source
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.delivery.stats import SinkStats

@@ -12,8 +12,8 @@ from otel_llm.cli import table
 from otel_llm.cli.scope import Scope
 from otel_llm.cli.units import many
 from otel_llm.delivery import errand
-from otel_llm.delivery.courier import Reprice
 from otel_llm.delivery.errand import Errand
+from otel_llm.delivery.packer import Reprice
 
 if TYPE_CHECKING:
     from rich.progress import Progress
