@@ -6,6 +6,9 @@ id of a single record, and otherwise stands for exactly these records; `webhook-
 a `webhook-signature` for each of them. A request that is sent again has its old id, so that a receiver can drop what it
 has. What is signed is the body before compression. Redirects are not followed.
 
+With `format: otlp_json` or `otlp_proto` a batch is one OTLP request, as a Collector's OTLP receiver takes it under
+`/v1/logs`, whatever `body` says except `single`.
+
 What becomes of a batch when the server answers:
 
 | status | the batch |
@@ -64,6 +67,16 @@ class WebhookOptions(HttpOptions):
         url: https://hooks.example.com/llm
         headers: {Authorization: Bearer abc123, X-Source: shop}
         signing_secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]
+    ```
+
+    ```yaml
+    sinks:
+      collector:
+        type: webhook
+        url: http://collector.internal:4318/v1/logs
+        allow_http: true
+        format: otlp_proto
+        compression: gzip
     ```
 
     ```yaml wrong
@@ -128,7 +141,7 @@ class WebhookSink:
     async def send(self, batch: Batch) -> Receipt:
         if self._options.body == "single":
             return Receipt(await self._one_by_one(batch.records))
-        return await self._post(batch.records)
+        return await self._post(batch)
 
     async def close(self) -> None:
         await self._client.close()
@@ -140,7 +153,8 @@ class WebhookSink:
         outcomes: list[Outcome] = []
         for record in records:
             try:
-                (outcome,) = (await self._post([record])).of(Batch([record]))
+                alone = Batch([record])
+                (outcome,) = (await self._post(alone)).of(alone)
             except OtelLLMError:
                 if not outcomes:
                     raise
@@ -150,14 +164,23 @@ class WebhookSink:
                 break
         return [*outcomes, *[outcomes[-1]] * (len(records) - len(outcomes))]
 
-    async def _post(self, records: Sequence[Record]) -> Receipt:
-        body, content_type = self._body(records)
-        message = _message_id(records)
+    async def _post(self, batch: Batch) -> Receipt:
+        body, content_type = _joined(batch) or self._body(batch.records)
+        message = _message_id(batch.records)
         moment = str(int(time.time()))
         headers = {"content-type": content_type, "webhook-id": message, "webhook-timestamp": moment}
         if self._keys:
             headers["webhook-signature"] = _signatures(self._keys, message, moment, body)
         return receipt(await self._client.post(self._options.url, body, headers))
+
+
+def _joined(batch: Batch) -> tuple[bytes, str] | None:
+    """
+    Give the one document that a batch is in formats that have such: an OTLP request.
+    """
+    if batch.join is None:
+        return None
+    return batch.join(record.body for record in batch.records), batch.records[0].content_type
 
 
 def _array(records: Sequence[Record]) -> tuple[bytes, str]:

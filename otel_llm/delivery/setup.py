@@ -89,6 +89,7 @@ def sink_spec(sink: SinkSettings) -> SinkSpec:
         make=partial(plugins.make_sink, sink),
         encoder=wanted.encode,
         content_type=wanted.content_type,
+        join=wanted.join,
         identity=_identity(sink),
         where=common.where,
         content=common.content,

@@ -13,7 +13,9 @@ from http import HTTPStatus
 from ipaddress import ip_network
 
 import pytest
+from google.protobuf import json_format
 from hook_receiver import Answer, Receiver
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from otel_llm import plugins
@@ -347,6 +349,32 @@ class TestDelivery:
         assert (telemetry.records(), telemetry.spans()) == ([], [])
 
 
+class TestOtlp:
+    @pytest.mark.parametrize("compression", ["none", "gzip"])
+    @pytest.mark.parametrize(
+        ("wanted", "content_type", "read"),
+        [
+            ("otlp_proto", "application/x-protobuf", ExportLogsServiceRequest.FromString),
+            ("otlp_json", "application/json", lambda body: json_format.Parse(body, ExportLogsServiceRequest())),
+        ],
+        ids=["proto", "json"],
+    )
+    def test_a_batch_is_one_request(self, open_delivery, receiver, call, wanted, content_type, read, compression):
+        """What a batch is in OTLP, OpenTelemetry's own classes read."""
+        made = [call(number=str(number)) for number in range(20)]
+        _deliver(open_delivery(receiver.url, common={"format": wanted}, compression=compression), made)
+        (post,) = receiver.posts
+        assert post.headers["content-type"] == content_type
+        assert _numbers(read(post.body)) == list(range(20))
+
+    def test_single(self, open_delivery, receiver, call):
+        """With `single` each record is an OTLP request of its own."""
+        made = [call(number=str(number)) for number in range(3)]
+        _deliver(open_delivery(receiver.url, common={"format": "otlp_proto"}, body="single"), made)
+        requests = [ExportLogsServiceRequest.FromString(post.body) for post in receiver.posts]
+        assert [_numbers(request) for request in requests] == [[0], [1], [2]]
+
+
 class TestTls:
     async def test_trusted(self, open_sink, certified, call, batch_of):
         """A server whose authority is named is trusted."""
@@ -456,6 +484,14 @@ def test_misuse(options, words):
 
 def _only(options):
     return SinkSettings("hooks", "webhook", options)
+
+
+def _numbers(request):
+    records = [
+        record for resource in request.resource_logs for scope in resource.scope_logs for record in scope.log_records
+    ]
+    told = [{pair.key: pair.value.string_value for pair in record.attributes} for record in records]
+    return [int(attributes["number"]) for attributes in told]
 
 
 def _deliver(delivery, made):
