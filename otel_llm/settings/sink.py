@@ -15,8 +15,8 @@ class SinkCommon:
     Options that every sink has; its courier obeys them, the sink never sees them.
     """
 
-    format: Literal["otel", "analytics", "gateway_log", "usage"] | None = None
-    """Shape of the records: `otel`, `analytics`, `gateway_log` or `usage`; each sink has its own default."""
+    format: Literal["otel", "otlp_proto", "otlp_json", "analytics", "gateway_log", "usage"] | None = None
+    """`otel`, `otlp_proto`, `otlp_json`, `analytics`, `gateway_log` or `usage`; each sink has its own default."""
     where: Mapping[str, object] = field(default_factory=dict)
     """Which records the sink receives, such as `event_type: [error, rate_limit]`; all by default."""
     content: Literal["none", "full"] = "full"
