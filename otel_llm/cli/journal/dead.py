@@ -91,7 +91,7 @@ def reason(letter: DeadLetter) -> str:
     Give why the record was refused, without what a server quoted from its prompt or answer.
     """
     attributes = _attributes(letter)
-    said = [letter.event.get("body"), *(attributes.get(name) for name in CONTENT)]
+    said = [letter.event.get("body"), *(value for name, value in attributes.items() if CONTENT.fullmatch(name))]
     return unquoted(letter.reason, Content(input_messages=[{"said": said}]))
 
 
