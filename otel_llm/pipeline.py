@@ -38,7 +38,7 @@ from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.content import as_json, content_attributes
 from otel_llm.telemetry.event import EVENT_NAME, Event, Scope, new_event_id
-from otel_llm.telemetry.log_record import CallRecord, EventProcessor, resource_of
+from otel_llm.telemetry.log_record import CallRecord, Details, EventProcessor, resource_of
 from otel_llm.telemetry.metrics import Metrics, catch_up
 from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
 from otel_llm.telemetry.redaction import Redactor
@@ -239,7 +239,7 @@ class Pipeline:
         if self._processed is None:
             self._append(call_span, attributes, severity, timestamp)
             return
-        record = LogRecord(
+        record = Details(
             timestamp=timestamp,
             observed_timestamp=timestamp,
             context=set_span_in_context(call_span.span, _NO_CONTEXT),

@@ -127,9 +127,9 @@ class Exchange:
         framing = self._framing
         if framing is None:
             return self._keep(chunk)
-        data = framing.sole(chunk)
-        if data is not None:
-            return self._told(self._read(data, b""))
+        frame = framing.sole(chunk)
+        if frame is not None:
+            return self._told(self._read(frame[1], frame[0]))
         return self._frames(framing.feed(chunk))
 
     def strain(self, chunk: bytes) -> tuple[bytes, bool]:

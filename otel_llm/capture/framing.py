@@ -18,9 +18,9 @@ class Framing(Protocol):
     How a content type is cut into frames.
     """
 
-    def sole(self, chunk: bytes) -> bytes | None:
+    def sole(self, chunk: bytes) -> Frame | None:
         """
-        Give the payload of a chunk that is one unnamed frame, as nearly all are, at the least cost; else None.
+        Give the frame that a chunk is, as nearly all are just one, at the least cost; else None.
         """
 
     def feed(self, chunk: bytes) -> list[Frame]:
@@ -55,10 +55,17 @@ class ServerSentEvents:
         self._pending = bytearray()
         self._searched = 0
 
-    def sole(self, chunk: bytes) -> bytes | None:
-        # The first line end is the last but one byte: one line, and the empty one that ends the event.
-        if chunk.startswith(b"data: ") and chunk.find(b"\n") == len(chunk) - 2 and not self._pending:
-            return None if b"\r" in chunk or chunk[-1] != _LINE_FEED else chunk[6:-2]
+    def sole(self, chunk: bytes) -> Frame | None:
+        if self._pending or b"\r" in chunk or not chunk.endswith(b"\n\n"):
+            return None
+        last = len(chunk) - 2
+        if chunk.startswith(b"data: "):
+            return (b"", chunk[6:last]) if chunk.find(b"\n") == last else None
+        if not chunk.startswith(b"event: "):
+            return None
+        named = chunk.find(b"\n")
+        if chunk.startswith(b"data: ", named + 1) and chunk.find(b"\n", named + 7) == last:
+            return chunk[7:named], chunk[named + 7 : last]
         return None
 
     def feed(self, chunk: bytes) -> list[Frame]:
@@ -100,7 +107,6 @@ class ServerSentEvents:
         return _frames(_normalised(block))
 
 
-_LINE_FEED = 0x0A
 _BLOCK_END = re.compile(rb"\n\r?\n|\r\r")
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {"text/event-stream": ServerSentEvents}

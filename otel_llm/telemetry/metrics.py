@@ -2,13 +2,16 @@
 A few metrics per call, under the released names of the conventions or the next ones.
 
 Every histogram is recorded once per call, never per chunk: time per output chunk is the call's mean. What the SDK does
-with a measurement costs more than all the rest of a call together, so calls wait until metrics are collected, off the
-threads that make calls. Where nobody collects, or many wait, each new call records the two oldest.
+with a measurement costs more than all the rest of a call together, so calls wait until metrics are collected, or until
+there are enough of them for a thread of ours: off the threads that make calls.
 """
 
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final, Literal
 
 from msgspec.structs import replace
@@ -17,6 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from otel_llm.call import Call
+from otel_llm.diagnostics import report_failure
 from otel_llm.pricing.book import BOOK_LOADING
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry.record import Attributes, started
@@ -33,11 +37,14 @@ MetricNames = Literal["released", "next"]
 
 _INFERENCE = frozenset({"chat", "text_completion", "generate_content"})
 
-MAX_WAITING: Final = 1024
-"""Calls that may wait until metrics are collected."""
+ENOUGH: Final = 64
+"""Waiting calls that are worth a thread's turn."""
 
-MAX_WAIT_NS: Final = 120_000_000_000
-"""How long a call may wait while others follow: two of the SDK's default intervals."""
+MAX_WAITING: Final = 1024
+"""Calls that may wait; where the thread cannot keep up, or there can be none, each new call records the two oldest."""
+
+_LONGEST_MEASUREMENT: Final = 1.0
+"""Seconds to wait for the thread to be done with the call it has in hand."""
 
 
 class Metrics:
@@ -67,7 +74,10 @@ class Metrics:
         Count one finished call; with `metered` false only its cost, as somebody else records the rest.
         """
         _waiting.append((self, _small(call), cost, otel_context.get_current(), metered))
-        if _overdue(call.started_ns):
+        waiting = len(_waiting)
+        if waiting >= ENOUGH:
+            _clerk().call()
+        if waiting > MAX_WAITING:
             _record_oldest()
             _record_oldest()
 
@@ -101,8 +111,59 @@ _waiting: deque[tuple[Metrics, Call, Cost, Context, bool]] = deque()
 """Of all meters together: an SDK keeps the first callback of an instrument, whoever made it."""
 
 
+class _Clerk:
+    """
+    The thread that records what is waiting.
+    """
+
+    def __init__(self) -> None:
+        self._unstarted = [threading.Thread(target=self._work, name="otel-llm-metrics", daemon=True)]
+        self._called = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def call(self) -> None:
+        """
+        Let the thread go through what is waiting.
+        """
+        if not self._called.is_set():
+            self._called.set()
+            self._start()
+
+    def wait(self) -> None:
+        """
+        Wait until the thread has no call in hand.
+        """
+        self._idle.wait(_LONGEST_MEASUREMENT)
+
+    def _start(self) -> None:
+        with suppress(IndexError, RuntimeError):  # started already; or the process ends and no thread can be
+            self._unstarted.pop().start()
+
+    def _work(self) -> None:
+        while self._called.wait():
+            self._idle.clear()
+            self._called.clear()
+            while _record_oldest():
+                time.sleep(0)  # calls come first
+            self._idle.set()
+
+
+_clerks: dict[Literal["only"], _Clerk] = {}
+"""Made when it is first needed: a lock made before gevent patches threads would stop them all."""
+
+
+def _clerk() -> _Clerk:
+    return _clerks.get("only") or _clerks.setdefault("only", _Clerk())
+
+
+def _begin_anew() -> None:
+    _waiting.clear()  # what waits is the parent's to count
+    _clerks.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_waiting.clear)  # what waits is the parent's to count
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def catch_up() -> None:
@@ -111,6 +172,8 @@ def catch_up() -> None:
     """
     while _record_oldest():
         pass
+    if "only" in _clerks:
+        _clerks["only"].wait()
 
 
 def _catch_up(_options: CallbackOptions) -> Iterable[Observation]:
@@ -118,20 +181,15 @@ def _catch_up(_options: CallbackOptions) -> Iterable[Observation]:
     return ()
 
 
-def _overdue(now_ns: int) -> bool:
-    try:
-        oldest = _waiting[0][1]
-    except IndexError:  # collected by another thread meanwhile
-        return False
-    return len(_waiting) > MAX_WAITING or now_ns - oldest.started_ns > MAX_WAIT_NS
-
-
 def _record_oldest() -> bool:
     try:
         metrics, call, cost, context, metered = _waiting.popleft()
     except IndexError:
         return False
-    metrics.measure(call, cost, context, metered=metered)
+    try:
+        metrics.measure(call, cost, context, metered=metered)
+    except Exception as error:  # noqa: BLE001 - who collects, or what thread this is, cannot help it
+        report_failure("metrics", error)
     return True
 
 

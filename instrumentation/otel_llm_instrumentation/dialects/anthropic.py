@@ -197,7 +197,10 @@ class MessageStream(StreamReader):
         self._usage = _Usage()
         self._transcript = BlockTranscript()
 
-    def feed(self, data: bytes, event: bytes) -> int:  # noqa: ARG002 - the payload names itself, with every server
+    def feed(self, data: bytes, event: bytes) -> int:
+        if event == b"content_block_delta" and not self.content:
+            return CONTENT
+        # The payload names itself, with servers that do not name their frames, too.
         try:
             kind = _event.strict(data).type
         except UNREADABLE:

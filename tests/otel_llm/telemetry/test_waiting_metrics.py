@@ -1,3 +1,4 @@
+import time
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from otel_llm.call import Content
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry import metrics
-from otel_llm.telemetry.metrics import MAX_WAITING, Metrics
+from otel_llm.telemetry.metrics import ENOUGH, MAX_WAITING, Metrics
 
 FREE = Cost.unknown("nobody knows")
 DURATION = "gen_ai.client.operation.duration"
@@ -53,14 +54,43 @@ def test_a_call_waits_until_metrics_are_collected(measured, reader, make_call):
     assert waiting() == 0
 
 
-def test_no_more_calls_wait_than_memory_is_meant_for(measured, reader, make_call):
+def test_many_calls_do_not_wait_for_a_collection(measured, reader, make_call):
     """
-    When nobody collects, each further call measures the oldest, and none is lost.
+    As soon as there are enough of them, a thread measures the calls that wait.
     """
+    for _ in range(ENOUGH):
+        measured.record(make_call(), FREE)
+    deadline = time.monotonic() + 10
+    while waiting() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert waiting() == 0
+    assert sum(point.count for point in durations(reader)) == ENOUGH
+
+
+def test_no_more_calls_wait_than_memory_is_meant_for(measured, reader, make_call, monkeypatch):
+    """
+    When no thread can be had and nobody collects, each further call measures the oldest, and none is lost.
+    """
+    monkeypatch.setattr(metrics._Clerk, "call", lambda _self: None)
     for _ in range(MAX_WAITING + 10):
         measured.record(make_call(), FREE)
     assert waiting() == MAX_WAITING
     assert sum(point.count for point in durations(reader)) == MAX_WAITING + 10
+
+
+def test_a_call_that_cannot_be_measured_costs_no_other(measured, reader, make_call):
+    """
+    What an instrument raises is reported; the thread goes on with the next call.
+    """
+    broken = Metrics(MeterProvider([InMemoryMetricReader()]).get_meter("test"), price=lambda _call: FREE)
+    broken.measure = lambda *_args, **_options: 1 / 0
+    broken.record(make_call(), FREE)
+    for _ in range(2 * ENOUGH):
+        measured.record(make_call(), FREE)
+    deadline = time.monotonic() + 10
+    while waiting() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert sum(point.count for point in durations(reader)) == 2 * ENOUGH
 
 
 def test_the_collection_signal_is_no_metric(measured, reader, make_call):
