@@ -1,5 +1,6 @@
 """One HTTP request and its answer, with its clock readings."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
 from typing import Final, Literal
@@ -93,7 +94,7 @@ class Exchange:
         """
         self.first_byte_ns = perf_counter_ns()
         self.status = status
-        self.headers = {name.lower(): value for name, value in headers}
+        self.headers = lowered(headers)
 
     def whole(self, body: bytes) -> None:
         """
@@ -229,13 +230,11 @@ class Exchange:
         return None
 
     def _streams(self) -> bool:
-        content_type = self.headers.get(b"content-type", b"")
-        return content_type.partition(b";")[0].strip().lower().decode("latin-1") in FRAMINGS
+        return _media_type(self.headers.get(b"content-type", b"")) in FRAMINGS
 
     def _open_stream(self) -> None:
-        content_type = self.headers[b"content-type"].partition(b";")[0].strip().lower().decode("latin-1")
         self.stream = True
-        self._framing = FRAMINGS[content_type]()
+        self._framing = FRAMINGS[_media_type(self.headers[b"content-type"])]()
         self._reader = self.dialect.stream(content=self.content)
         self._read = self._reader.feed
 
@@ -293,6 +292,25 @@ _ANTHROPIC_LIMITS = tuple(
     for of in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 )
+
+
+def lowered(headers: Headers) -> dict[bytes, bytes]:
+    """
+    Give headers under their names in lower case; of several with one name the last.
+    """
+    pairs = tuple(zip(*headers, strict=True))
+    return dict(zip(_lowered(pairs[0]), pairs[1], strict=True)) if pairs else {}
+
+
+@functools.lru_cache(maxsize=256)
+def _lowered(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    # A client's requests have the same names in the same order, and so have a server's answers.
+    return tuple(name.lower() for name in names)
+
+
+@functools.lru_cache(maxsize=64)
+def _media_type(content_type: bytes) -> str:
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def _count(value: bytes | None) -> int | None:

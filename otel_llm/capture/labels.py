@@ -72,7 +72,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """
         Give for whom the call is; the answer's headers have the last word, where nobody else had one.
         """
-        values = {**_named(answer), **self.values} if answer.keys() & _KNOWN else self.values
+        values = {**_named(answer), **self.values} if not _KNOWN.isdisjoint(answer) else self.values
         if not values:
             return _NOBODY
         return Identity(**{name: value for name, value in values.items() if name in _IDENTITY})
@@ -81,7 +81,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """
         Read what the headers of request and answer say of a response cache in between; None when they do not.
         """
-        if not self.cache and not answer.keys() & _CACHE_NAMES:
+        if not self.cache and _CACHE_NAMES.isdisjoint(answer):
             return None
         return _response_cache({**self.cache, **answer})
 
@@ -144,11 +144,11 @@ class Surroundings:
         if self._custom:
             values.update(self._from(self._baggage))
             values.update(self._from(self._context))
-        known = headers.keys() & _KNOWN
-        if known:
+        cache = {}
+        if not _KNOWN.isdisjoint(headers):
             values.update(_named(headers))
+            cache = {name: headers[name] for name in headers.keys() & _CACHE_NAMES}
         values.update(_labels.get())
-        cache = {name: headers[name] for name in known & _CACHE_NAMES}
         return Context(values, cache) if values or cache else _NOTHING
 
     def _from(self, lookup: Lookup | None) -> dict[str, str]:
