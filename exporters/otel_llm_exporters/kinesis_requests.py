@@ -19,7 +19,7 @@ from msgspec import Struct
 from otel_llm.delivery import template
 from otel_llm.delivery.diagnosis import facts
 from otel_llm.delivery.sink import DELIVERED, Batch, Outcome, Receipt, Record, Rejected, Retry
-from otel_llm.errors import NotDelivered, Unauthorized
+from otel_llm.errors import Unauthorized
 from otel_llm_exporters.kinesis import KinesisOptions
 
 MOST_RECORDS: Final = 500
@@ -53,7 +53,7 @@ class Requests:
         self._outcomes: list[Outcome] = [DELIVERED] * len(batch.records)
         self._left = deque(self._split([_entry(*each, options) for each in enumerate(batch.records)]))
         self._sent: list[Entry] = []
-        self._error: NotDelivered | None = None
+        self._refusal: Unauthorized | None = None
 
     def next(self) -> dict[str, Any] | None:
         """
@@ -79,7 +79,7 @@ class Requests:
         """
         code, status = _code(error)
         if code not in _REJECTING and status != _TOO_LARGE:
-            self._stop(_translated(error, code, self._options))
+            self._stop(error, code)
         elif len(self._sent) > 1:
             middle = len(self._sent) // 2
             self._left.extendleft((self._sent[middle:], self._sent[:middle]))
@@ -89,10 +89,10 @@ class Requests:
 
     def receipt(self) -> Receipt:
         """
-        Say what became of the batch; raises what went wrong where nothing was taken.
+        Say what became of the batch; raises `Unauthorized` where nothing was taken.
         """
-        if self._error is not None and not any(outcome is DELIVERED for outcome in self._outcomes):
-            raise self._error
+        if self._refusal is not None and DELIVERED not in self._outcomes:
+            raise self._refusal
         return Receipt(self._outcomes)
 
     def _split(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
@@ -113,14 +113,16 @@ class Requests:
         if request:
             yield request
 
-    def _stop(self, error: NotDelivered) -> None:
+    def _stop(self, error: Exception, code: str) -> None:
         """
         Send no more of this batch: what follows would meet the same error.
         """
-        self._error = error
+        reason = _reason(error, code, self._options)
+        if isinstance(error, _NO_CREDENTIALS) or code in _REFUSING:
+            self._refusal = Unauthorized(reason)
         for request in (self._sent, *self._left):
             for entry in request:
-                self._outcomes[entry.place] = Retry(reason=str(error))
+                self._outcomes[entry.place] = Retry(reason=reason)
         self._left.clear()
 
 
@@ -167,15 +169,13 @@ def _code(error: Exception) -> tuple[str, int]:
     return answer.get("Error", {}).get("Code", ""), answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
-def _translated(error: Exception, code: str, options: KinesisOptions) -> NotDelivered:
+def _reason(error: Exception, code: str, options: KinesisOptions) -> str:
     if isinstance(error, _NO_CREDENTIALS):
-        return Unauthorized(f"no credentials for Kinesis: {type(error).__name__}")
+        return f"no credentials for Kinesis: {type(error).__name__}"
     place = _place(options)
-    if code in _REFUSING:
-        return Unauthorized(f"{code} from {place}")
     if code == "ResourceNotFoundException":
-        return NotDelivered(f"there is no stream {options.stream_name!r} at {place}")
-    return NotDelivered(f"{code} from {place}" if code else f"no answer from {place}: {facts(error)}")
+        return f"there is no stream {options.stream_name!r} at {place}"
+    return f"{code} from {place}" if code else f"no answer from {place}: {facts(error)}"
 
 
 def _place(options: KinesisOptions) -> str:

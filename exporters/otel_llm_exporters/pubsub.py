@@ -26,7 +26,6 @@ from contextlib import asynccontextmanager
 from typing import ClassVar
 
 from google.api_core.exceptions import GoogleAPICallError
-from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1.services.publisher.async_client import PublisherAsyncClient
 from grpc.aio import UsageError
 
@@ -84,7 +83,7 @@ class PubsubSink:
                 async with self._flow.room(lane.size):
                     try:
                         await client.publish(request, retry=None, timeout=self._options.timeout_ms / 1000)
-                    except (GoogleAPICallError, GoogleAuthError, UsageError) as error:
+                    except (GoogleAPICallError, UsageError) as error:
                         lane.failed(error)
                     except asyncio.CancelledError:
                         if _is_cancelled():

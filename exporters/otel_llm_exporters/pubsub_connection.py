@@ -5,7 +5,7 @@ import json
 import os
 import re
 import warnings
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import google.auth
@@ -19,7 +19,11 @@ from otel_llm_exporters.pubsub_options import PubsubOptions
 
 EMULATOR: Final = "PUBSUB_EMULATOR_HOST"
 
-_CHANNEL: Final = (("grpc.max_send_message_length", -1), ("grpc.keepalive_time_ms", 30_000))
+_CHANNEL: Final = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.max_reconnect_backoff_ms", 10_000),  # two minutes by itself, and the courier waits, too
+)
 
 
 async def connect(options: PubsubOptions) -> PublisherAsyncClient:
@@ -27,8 +31,8 @@ async def connect(options: PubsubOptions) -> PublisherAsyncClient:
     Give a client; it connects when something is published.
     """
     endpoint = options.endpoint or os.environ.get(EMULATOR) or Transport.DEFAULT_HOST
-    channel = await _secured(endpoint, options) if is_secured(endpoint) else _plain(endpoint)
-    return PublisherAsyncClient(transport=Transport(channel=channel))
+    transport = await _secured(endpoint, options) if is_secured(endpoint) else _plain(endpoint)
+    return PublisherAsyncClient(transport=transport)
 
 
 def is_secured(endpoint: str) -> bool:
@@ -40,22 +44,24 @@ def is_secured(endpoint: str) -> bool:
     return re.fullmatch(r"(?:.*\.)?googleapis\.com(?::\d+)?/?", endpoint) is not None
 
 
-def _plain(endpoint: str) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(_address(endpoint, 80), _CHANNEL)
+def _plain(endpoint: str) -> Transport:
+    return Transport(channel=grpc.aio.insecure_channel(_address(endpoint, 80), _CHANNEL))
 
 
-async def _secured(endpoint: str, options: PubsubOptions) -> grpc.aio.Channel:
+async def _secured(endpoint: str, options: PubsubOptions) -> Transport:
     credentials = await asyncio.get_running_loop().run_in_executor(None, _credentials, options)
     roots = options.ca_file.expanduser().read_bytes() if options.ca_file else None
-    return cast(
-        "grpc.aio.Channel",
-        Transport.create_channel(
-            _address(endpoint, 443),
-            credentials=credentials,
-            ssl_credentials=grpc.ssl_channel_credentials(roots),
-            options=_CHANNEL,
-        ),
+    return Transport(
+        host=_address(endpoint, 443),
+        credentials=credentials,
+        ssl_channel_credentials=grpc.ssl_channel_credentials(roots),
+        channel=_channel,
+        always_use_jwt_access=True,
     )
+
+
+def _channel(host: str, **arguments: Any) -> grpc.aio.Channel:
+    return Transport.create_channel(host, **{**arguments, "options": _CHANNEL})
 
 
 def _address(endpoint: str, port: int) -> str:
@@ -67,23 +73,27 @@ def _address(endpoint: str, port: int) -> str:
 def _credentials(options: PubsubOptions) -> Any:
     try:
         return _found(options)
-    except TransportError as error:
-        raise NotDelivered(f"credentials cannot be fetched: {type(error).__name__}") from error
-    except (GoogleAuthError, OSError, ValueError) as error:
+    except GoogleAuthError as error:
+        if error.retryable or isinstance(error, TransportError):
+            raise NotDelivered(f"credentials for Pub/Sub cannot be fetched: {type(error).__name__}") from error
+        raise Unauthorized(f"no credentials for Pub/Sub: {type(error).__name__}") from error
+    except (OSError, ValueError) as error:
         raise Unauthorized(f"no credentials for Pub/Sub: {type(error).__name__}") from error
 
 
 def _found(options: PubsubOptions) -> Any:
-    scopes = Transport.AUTH_SCOPES
     if options.credentials_json is not None:
-        return _loaded(options.credentials_json.reveal(), scopes)
+        return _loaded(options.credentials_json.reveal())
     if options.credentials_file is not None:
-        return _loaded(options.credentials_file.expanduser().read_text("utf-8"), scopes)
-    return google.auth.default(scopes)[0]
+        return _loaded(options.credentials_file.expanduser().read_text("utf-8"))
+    return google.auth.default(default_scopes=Transport.AUTH_SCOPES)[0]
 
 
-def _loaded(document: str, scopes: Any) -> Any:
+def _loaded(document: str) -> Any:
     # The warning is about documents from strangers; this one is the operator's.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return google.auth.load_credentials_from_dict(json.loads(document), scopes)[0]  # type: ignore[no-untyped-call]
+        loaded = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]
+            json.loads(document), default_scopes=Transport.AUTH_SCOPES
+        )
+    return loaded[0]

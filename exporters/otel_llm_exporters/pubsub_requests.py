@@ -1,18 +1,18 @@
 """The requests that one batch takes, a lane for each ordering key, and what their answers say of each record."""
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.api_core.exceptions import Forbidden, InvalidArgument, NotFound, Unauthenticated
-from google.auth.exceptions import GoogleAuthError, TransportError
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
 from msgspec import Struct
 
 from otel_llm.delivery import template
 from otel_llm.delivery.diagnosis import facts
 from otel_llm.delivery.sink import DELIVERED, Batch, Outcome, Receipt, Record, Rejected, Retry
-from otel_llm.errors import NotDelivered, Unauthorized
+from otel_llm.errors import Unauthorized
 from otel_llm_exporters.pubsub_options import PubsubOptions
 
 MOST_MESSAGES: Final = 1000
@@ -57,11 +57,11 @@ class Requests:
 
     def receipt(self) -> Receipt:
         """
-        Say what became of the batch; raises what went wrong where nothing was taken.
+        Say what became of the batch; raises `Unauthorized` where nothing was taken.
         """
-        error = next((lane.error for lane in self.lanes if lane.error is not None), None)
-        if error is not None and not any(outcome is DELIVERED for outcome in self._outcomes):
-            raise error
+        refusal = next((lane.refusal for lane in self.lanes if lane.refusal is not None), None)
+        if refusal is not None and DELIVERED not in self._outcomes:
+            raise refusal
         return Receipt(self._outcomes)
 
     def _split(self, entries: Sequence[Entry], options: PubsubOptions) -> Iterator[list[Entry]]:
@@ -84,7 +84,7 @@ class Lane:
     """
 
     def __init__(self, options: PubsubOptions, requests: Iterator[list[Entry]], outcomes: list[Outcome]) -> None:
-        self.error: NotDelivered | None = None
+        self.refusal: Unauthorized | None = None
         self._options = options
         self._left = deque(requests)
         self._outcomes = outcomes
@@ -123,10 +123,12 @@ class Lane:
         """
         Send no more of this key: its order would be lost.
         """
-        self.error = _translated(error, self._options)
+        reason = _reason(error, self._options)
+        if _is_refusal(error):
+            self.refusal = Unauthorized(reason)
         for request in (self._sent, *self._left):
             for entry in request:
-                self._outcomes[entry.place] = Retry(_asked_to_wait(error), str(self.error))
+                self._outcomes[entry.place] = Retry(_asked_to_wait(error), reason)
         self._left.clear()
 
 
@@ -146,16 +148,30 @@ def _cut(text: str) -> str:
     return text.encode(errors="replace")[:VALUE_BYTES].decode(errors="ignore")
 
 
-def _translated(error: Exception, options: PubsubOptions) -> NotDelivered:
-    if isinstance(error, Unauthenticated | Forbidden) or _lacks_credentials(error):
-        return Unauthorized(f"Pub/Sub does not accept our credentials for {options.topic}: {facts(error)}")
+def _reason(error: Exception, options: PubsubOptions) -> str:
+    if _has_no_token(error):
+        return f"no access token for {options.topic}"
+    if _is_refusal(error):
+        return f"Pub/Sub does not accept our credentials for {options.topic}: {facts(error)}"
     if isinstance(error, NotFound):
-        return NotDelivered(f"there is no {options.topic}: {facts(error)}")
-    return NotDelivered(f"{facts(error)} for {options.topic}")
+        return f"there is no {options.topic}: {facts(error)}"
+    return f"{facts(error)} for {options.topic}"
 
 
-def _lacks_credentials(error: Exception) -> bool:
-    return isinstance(error, GoogleAuthError) and not isinstance(error, TransportError)
+def _is_refusal(error: Exception) -> bool:
+    if _has_no_token(error):
+        return _REVOKED.search(str(error)) is not None
+    return isinstance(error, Unauthenticated | Forbidden)
+
+
+def _has_no_token(error: Exception) -> bool:
+    return "Getting metadata from plugin failed" in str(error)
+
+
+_REVOKED: Final = re.compile(
+    r"\b(access_denied|invalid_client|invalid_grant|invalid_scope|invalid_target|unauthorized_client)\b"
+)
+"""What OAuth says when the credentials themselves are wrong."""
 
 
 def _asked_to_wait(error: Exception) -> float | None:

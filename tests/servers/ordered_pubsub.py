@@ -19,6 +19,8 @@ from tests.servers.kit.pubsub_api import Api
 
 TIER = "quick"
 MOST_MESSAGES, MOST_BYTES = 1000, 10_000_000
+POISON = "poison"
+"""An event type that stands for what only the real one knows to be wrong."""
 
 _OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0))
 _THREADS = 40
@@ -70,6 +72,23 @@ class OrderedPubsub:
         Let the next publishes, those of an ordering key or all, end in these status codes, one each.
         """
         self._failures.extend((code, key, trailing) for code in codes)
+
+    def fail_after(self, requests, code):
+        """
+        Let so many further publishes be taken, and the next one fail.
+        """
+        self._failures.extend([(None, None, ())] * requests)
+        self.fail(code)
+
+    def forget(self):
+        """
+        Forget what was asked of it and what it was told; its topics stay.
+        """
+        self.requests.clear()
+        self.tokens.clear()
+        self.busiest.clear()
+        self._failures.clear()
+        self._refusal = None
 
     def refuse(self, code):
         """
@@ -179,6 +198,8 @@ class OrderedPubsub:
                 return
             self._failures.remove(told)
         code, _, trailing = told
+        if code is None:
+            return
         context.set_trailing_metadata(trailing)
         context.abort(code, "failed as told")
 
@@ -202,11 +223,11 @@ class OrderedPubsub:
 
 def _is_invalid(message):
     """
-    Say whether the real one would not take it; `poison` stands for what only it knows.
+    Say whether the real one would not take it.
     """
     attributes = message.attributes
     long = any(len(name.encode()) > 256 or len(value.encode()) > 1024 for name, value in attributes.items())
-    return long or len(attributes) > 100 or len(message.ordering_key.encode()) > 1024 or "poison" in attributes
+    return long or len(attributes) > 100 or len(message.ordering_key.encode()) > 1024 or POISON in attributes.values()
 
 
 def _service(name, methods):
