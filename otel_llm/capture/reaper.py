@@ -56,6 +56,7 @@ class Reaper:
         """
         self._open[id(sending)] = sending
         if self._thread is None or not self._thread.is_alive():
+            self._renew_queue()
             self._thread = threading.Thread(target=self._run, name="otel-llm-reaper", daemon=True)
             with contextlib.suppress(RuntimeError):  # at its end Python 3.12 starts no more threads
                 self._thread.start()
@@ -92,6 +93,16 @@ class Reaper:
         self._open: WeakValueDictionary[int, Endable] = WeakValueDictionary()
         self._dropped: queue.SimpleQueue[Endable | _Mark] = queue.SimpleQueue()
         self._thread = None
+
+    def _renew_queue(self) -> None:
+        """
+        Exchange the queue if gevent patched the standard library since: waiting for the old one stops all greenlets.
+        """
+        old = self._dropped
+        if type(old) is not queue.SimpleQueue:
+            self._dropped = queue.SimpleQueue()
+            while not old.empty():
+                self._dropped.put(old.get_nowait())
 
     def _still_open(self) -> list[Endable]:
         # `valuerefs` is one step: other threads may open answers meanwhile.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from otel_llm.delivery import adoption, process
+from otel_llm.delivery import adoption, native, process
 from otel_llm.delivery.adoption import Inheritance
 from otel_llm.delivery.courier import Courier
 from otel_llm.delivery.dead_letters import DeadLetters
@@ -35,6 +35,8 @@ _TEND_SECONDS = 1.0
 _SYNC_SECONDS = 0.5
 _CLOSE_SECONDS = 0.1
 """What sinks get to close themselves when the deadline is over."""
+_SPARED_SECONDS = 60.0
+"""For so long calls do not wait for a sink that kept one waiting."""
 
 
 class Delivery:
@@ -106,6 +108,8 @@ class Delivery:
         kept = journal.append(payload, event)
         if self._closed:
             journal.recover()
+        elif self._settings.freezes:
+            self._run(self._deliver_now(journal), self._settings.exit_timeout_ms / 1000 + _CLOSE_SECONDS)
         return kept
 
     def add_sink(self, spec: SinkSpec) -> None:
@@ -186,12 +190,13 @@ class Delivery:
             inheritance.release()
 
     def _begin(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = native.new_lock()
         self._journal = None
         self._thread = None
         self._tending = None
         self._inherited: list[Inheritance] = []
         self._starts: dict[str, int] = {}
+        self._spared_until: dict[str, float] = {}
         self._closed = False
         self._exit_hooked = False
         self._couriers = {spec.name: self._courier(spec) for spec in self._specs}
@@ -356,6 +361,19 @@ class Delivery:
     async def _drain(self, source: Source | None) -> bool:
         drained = await asyncio.gather(*(courier.drain(source=source) for courier in self._couriers.values()))
         return all(drained)
+
+    async def _deliver_now(self, journal: Journal) -> bool:
+        """
+        Send what waits before the process can be frozen.
+        """
+        now = time.monotonic()
+        prompt = [name for name in self._couriers if self._spared_until.get(name, now) <= now]
+        drains = {asyncio.ensure_future(self._couriers[name].drain(source=journal)): name for name in prompt}
+        _, late = await asyncio.wait(drains, timeout=self._settings.exit_timeout_ms / 1000) if drains else ((), ())
+        for drain in late:
+            drain.cancel()
+            self._spared_until[drains[drain]] = time.monotonic() + _SPARED_SECONDS
+        return not late
 
     async def _wind_up(self, seconds: float) -> bool:
         for courier in self._couriers.values():

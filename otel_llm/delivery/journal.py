@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from otel_llm.delivery import files, frames, mounts
+from otel_llm.delivery import files, frames, mounts, native
 from otel_llm.delivery.frames import Frame
 from otel_llm.delivery.gaps import Gap, Gaps
 from otel_llm.delivery.ring import Ring
@@ -68,9 +68,9 @@ class Journal:
         self._settings = settings
         self._rejected = rejected
         self._wake = wake
-        self._lock = threading.RLock()
+        self._lock = native.new_lock()
         self._room = threading.Condition(self._lock)
-        self._sync_lock = threading.RLock()
+        self._sync_lock = native.new_lock()
         self._unsynced: list[int] = []
         self._new_names: set[Path] = set()
         """Folders with entries that a power cut could take back."""

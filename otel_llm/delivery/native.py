@@ -13,7 +13,7 @@ from _queue import SimpleQueue
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["SimpleQueue", "new_event_loop", "start_thread"]
+__all__ = ["SimpleQueue", "new_event_loop", "new_lock", "start_thread"]
 
 
 def start_thread(work: Callable[[], None], name: str) -> None:
@@ -25,6 +25,16 @@ def start_thread(work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()
     else:
         start(work, ())
+
+
+def new_lock() -> "threading.RLock":
+    """
+    Give a lock for greenlets and our threads alike: who waits for one of gevent's may wait for ever.
+
+    All greenlets of a thread count as one owner, so none may give way to another while it holds the lock.
+    """
+    lock: threading.RLock = (_original("_thread", "RLock") or threading.RLock)()
+    return lock
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -1,5 +1,6 @@
 """Settings to delivery: which sinks a process has, and where their records wait."""
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +17,9 @@ from otel_llm.telemetry.event import Event
 
 DEFAULT_FORMATS = {"jsonl": "usage", "elasticsearch": "gateway_log"}
 """Sink type to the format of its records; all others are `otel`."""
+
+LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+"""Set where the process is frozen as soon as its handler has returned."""
 
 LOCAL = frozenset({"jsonl", "sqlite"})
 """Sinks whose destination depends on the working directory, unless their paths are absolute."""
@@ -51,6 +55,7 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
         when_full="drop_new" if settings.drop_on_backpressure else settings.when_full,
         block_ms=settings.block_ms,
         exit_timeout_ms=settings.exit_timeout_ms,
+        freezes=LAMBDA in os.environ,
         batch_size=settings.batch_size,
         flush_interval_ms=settings.flush_interval_ms,
         async_workers=settings.async_workers,

@@ -78,6 +78,8 @@ class DeliverySettings:
     when_full: WhenFull = "block"
     block_ms: int = 100
     exit_timeout_ms: int = 5000
+    freezes: bool = False
+    """Whether the process may be frozen after any call: `append` waits for the sinks, up to the exit timeout."""
     batch_size: int = 100
     flush_interval_ms: int = 1000
     async_workers: int = 1

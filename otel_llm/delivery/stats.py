@@ -5,13 +5,14 @@ What became of every record, per sink.
 from the moment it is appended or inherited until it is on its way or settled.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
+
+from otel_llm.delivery import native
 
 State = Literal["idle", "open", "retrying", "broken", "off"]
 """`broken`: the circuit breaker lets no batch through; `off`: the sink cannot be made, its records stay."""
@@ -68,7 +69,7 @@ class Ledger:
     """
 
     def __init__(self, async_workers: int) -> None:
-        self._lock = threading.RLock()  # a finalizer that emits may interrupt its holder
+        self._lock = native.new_lock()  # a finalizer that emits may interrupt its holder
         self.async_workers = async_workers
         self._rejected = 0
         self._adopted = 0

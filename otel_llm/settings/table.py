@@ -46,8 +46,10 @@ class ContentCapture(StrEnum):
 
 def default_journal_dir(environ: Mapping[str, str]) -> Path:
     """
-    Give the user's state directory, or a temporary one for a user without a home.
+    Give the user's state directory, or a temporary one for a user without a home, which is every user of AWS Lambda.
     """
+    if "AWS_LAMBDA_FUNCTION_NAME" in environ:
+        return Path(tempfile.gettempdir()) / "otel-llm" / "journal"
     try:
         state = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     except RuntimeError:

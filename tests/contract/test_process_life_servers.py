@@ -111,7 +111,7 @@ class TestGunicorn:
         code, said = web.stop()
         assert (code, is_quiet(said)) == (0, True), said
         assert web.process.pid not in workers
-        assert (len(life.asked), life.stored) == (21, life.asked)
+        assert (len(life.asked), life.stored) == (63, life.asked)
 
     @PRELOAD
     def test_own_event_loop(self, preload, life):
@@ -123,7 +123,7 @@ class TestGunicorn:
             web.get(f"own-loop-{number}")
         code, said = web.stop()
         assert (code, is_quiet(said)) == (0, True), said
-        assert (len(life.asked), life.stored) == (9, life.asked)
+        assert (len(life.asked), life.stored) == (27, life.asked)
 
     @PRELOAD
     def test_recycled_workers(self, preload, life):
@@ -134,7 +134,7 @@ class TestGunicorn:
         workers = web.visit(*(f"page-{number}" for number in range(15)))
         code, said = web.stop()
         assert (code, is_quiet(said), len(workers) > 2) == (0, True, True), said
-        assert (len(life.asked), life.stored) == (16, life.asked)
+        assert (len(life.asked), life.stored) == (48, life.asked)
 
     def test_reload(self, life):
         """

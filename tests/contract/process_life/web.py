@@ -5,7 +5,7 @@ A web application that makes one call per request, named after the path; as WSGI
 import asyncio
 import os
 
-from calls import acall, call
+from calls import acall, call, opened
 
 
 def wsgi(environ, start_response):
@@ -13,6 +13,11 @@ def wsgi(environ, start_response):
     call(name)
     if "own-loop" in name:
         asyncio.run(asyncio.sleep(0))
+    with opened(f"{name}-stream") as chunks:
+        for _ in chunks:
+            pass
+    with opened(f"{name}-left"):
+        pass
     start_response("200 OK", [("content-type", "text/plain")])
     return [str(os.getpid()).encode()]
 
