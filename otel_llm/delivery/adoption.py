@@ -130,7 +130,7 @@ def purge(journal_dir: Path, oldest: float) -> int:
         _remove_drafts(group, oldest)
         for folder in journals(group):
             if last_written(folder) < oldest and (descriptor := _take(folder)) is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                files.remove_folder(folder)
                 os.close(descriptor)
                 removed += 1
     return removed
@@ -138,7 +138,7 @@ def purge(journal_dir: Path, oldest: float) -> int:
 
 def _remove_drafts(group: Path, oldest: float) -> None:
     """
-    Remove folders whose process died before it could give them their name.
+    Remove folders whose process died before it had made, or had removed, the whole of them.
     """
     for draft in group.glob(".[0-9]*-*"):
         if last_written(draft) < oldest:

@@ -5,8 +5,10 @@ The journal holds what an application said to a model. Its folders are 0700, its
 owner or a folder that anybody may write to is refused.
 """
 
+import contextlib
 import errno
 import os
+import shutil
 import stat
 from math import inf
 from pathlib import Path
@@ -131,6 +133,16 @@ def free_bytes(path: Path) -> float:
         return inf
     disk = os.statvfs(path)
     return disk.f_bavail * disk.f_frsize if disk.f_blocks else inf
+
+
+def remove_folder(path: Path) -> None:
+    """
+    Remove a folder and all in it; who dies meanwhile leaves it under a name that nobody takes for a journal.
+    """
+    draft = path.with_name(f".{path.name}")
+    with contextlib.suppress(OSError):
+        path.rename(draft)
+        shutil.rmtree(draft)
 
 
 def lock(descriptor: int) -> None:

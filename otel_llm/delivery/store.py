@@ -8,7 +8,6 @@ are removed; those that make room for newer records are *evicted*, and the reade
 import contextlib
 import logging
 import os
-import shutil
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -154,7 +153,7 @@ class Store:
         """
         Remove the folder and all in it.
         """
-        shutil.rmtree(self.folder, ignore_errors=True)
+        files.remove_folder(self.folder)
 
     def _remove_passed(self) -> None:
         oldest = min(self.cursors.values())
