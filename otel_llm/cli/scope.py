@@ -12,6 +12,7 @@ from otel_llm.delivery import setup
 from otel_llm.delivery.backlog import Group, groups, sink_name
 from otel_llm.delivery.spec import SinkSpec
 from otel_llm.entry_points import entry_points
+from otel_llm.errors import JournalError
 from otel_llm.settings import Loaded, load
 
 
@@ -34,7 +35,16 @@ class Scope:
         """
         Give the groups of the services that were asked for.
         """
-        return [group for group in groups(self.folder) if self.covers(group)]
+        return [group for group in self.all_groups() if self.covers(group)]
+
+    def all_groups(self) -> list[Group]:
+        """
+        Give the groups of every service.
+        """
+        try:
+            return groups(self.folder)
+        except OSError as error:
+            raise JournalError(f"{self.folder} cannot be read: {error.strerror}") from error
 
     def covers(self, group: Group) -> bool:
         """
@@ -55,9 +65,11 @@ class Scope:
         if key in self.specs:
             return None
         name = sink_name(key)
-        if any(spec.name == name for spec in self.specs.values()):
-            return f"the settings send {name} to another place than these records are for"
-        return f"no sink {name} in the settings"
+        named = next((sink for sink in self.loaded.sinks if sink.name == name), None)
+        if named is None:
+            return f"no sink {name} in the settings"
+        hint = " (a relative path counts from this folder)" if named.type in setup.LOCAL else ""
+        return f"the settings send {name} to another place than these records are for{hint}"
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:

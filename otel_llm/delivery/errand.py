@@ -21,7 +21,7 @@ from otel_llm.delivery.stats import SinkStats
 
 _TICK_SECONDS = 0.1
 _START_SECONDS = 30.0
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 2.0
 
 
 class Errand:

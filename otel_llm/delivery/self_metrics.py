@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from otel_llm.delivery import process
 from otel_llm.delivery.stats import SinkStats, State
 from otel_llm.settings import Settings
 from otel_llm.telemetry.semconv import ERROR_TYPE
@@ -87,6 +88,10 @@ class _Reading:
         self._books: Books = {}
         self._read_at = 0.0
         self.limits = Limits()
+        process.on_fork(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()  # whoever held it is the parent's thread
 
     def turn_to(self, stats: Callable[[], Books], limits: Limits) -> None:
         with self._lock:

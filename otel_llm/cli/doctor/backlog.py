@@ -11,7 +11,7 @@ from otel_llm.cli.doctor.findings import Finding, Section, section
 from otel_llm.cli.scope import Scope, specs_of
 from otel_llm.cli.units import age, many, size
 from otel_llm.delivery import setup
-from otel_llm.delivery.backlog import Group, groups, sink_name
+from otel_llm.delivery.backlog import Group, sink_name
 from otel_llm.settings import Loaded
 
 
@@ -33,7 +33,7 @@ def _journal(loaded: Loaded) -> Iterator[Finding]:
         return
     yield Finding("ok", f"{folder}, durability {settings.durability}, at most {size(settings.journal_max_bytes)}")
     scope = Scope(folder, loaded, specs_of(loaded), frozenset({setup.service_name()}))
-    for group in groups(folder):
+    for group in scope.all_groups():
         yield from _group(group, scope)
 
 

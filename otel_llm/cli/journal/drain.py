@@ -10,7 +10,7 @@ from otel_llm.cli.scope import Scope, add_folder, add_services, add_sinks, scope
 from otel_llm.cli.units import many
 from otel_llm.delivery import adoption, setup
 from otel_llm.delivery.adoption import Inheritance
-from otel_llm.delivery.backlog import Group, groups, sink_name
+from otel_llm.delivery.backlog import Group, sink_name
 from otel_llm.delivery.errand import Errand
 from otel_llm.delivery.spec import SinkSpec
 from otel_llm.telemetry.text import clean
@@ -82,7 +82,7 @@ def _left(scope: Scope) -> Iterator[str]:
     """
     Say what stays for which nothing could be done.
     """
-    for group in groups(scope.folder):
+    for group in scope.all_groups():
         for journal in group.left:
             if journal.fault:
                 yield f"{group.service}: the journal of process {journal.process} cannot be read: {journal.fault}"

@@ -9,7 +9,7 @@ from otel_llm.cli.journal import work
 from otel_llm.cli.scope import Scope, add_folder, add_services, add_sinks, scope_of
 from otel_llm.cli.units import many
 from otel_llm.delivery import setup
-from otel_llm.delivery.backlog import DeadFile, Group, groups, sink_name
+from otel_llm.delivery.backlog import DeadFile, Group, sink_name
 from otel_llm.delivery.errand import Errand
 from otel_llm.delivery.letters import Letters
 from otel_llm.delivery.spec import SinkSpec
@@ -65,7 +65,7 @@ def _again(spec: SinkSpec) -> SinkSpec:
 
 
 def _left(scope: Scope) -> Iterator[str]:
-    for group in groups(scope.folder):
+    for group in scope.all_groups():
         for file in group.dead:
             yield f"{group.service} to {sink_name(file.sink)}: {many(file.letters, 'letter')}{_why(scope, group, file)}"
 

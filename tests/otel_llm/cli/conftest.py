@@ -1,6 +1,7 @@
 """A database of calls, and the command as a process of its own."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -85,3 +86,13 @@ def otel_llm(tmp_path):
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def interruptible():
+    """
+    Undo that a run in the background may ignore Ctrl-C, which programs started here would inherit.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -46,15 +46,7 @@ def test_a_reader_that_goes_away_is_no_error(otel_llm, record, event, tmp_path):
     assert (process.wait(20), process.stderr.read()) == (141, "")
 
 
-@pytest.fixture
-def _interruptible():
-    """Undo that a run in the background may ignore Ctrl-C, which programs started here would inherit."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_exits_130(otel_llm, record, event, tmp_path):
     """
     Ctrl-C ends what follows, without a traceback.

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -132,6 +133,38 @@ class TestDrain:
         assert journal("drain")[0] == 0
         assert (shop.numbers, len(shop.letters)) == ([0, 2], 2)
 
+    def test_another_folder(self, journal, shop, monkeypatch):
+        """Where a path is relative it is said what it counts from."""
+        shop.leave(1, sinks="jsonl")
+        monkeypatch.setenv("OTEL_LLM_SINKS", "jsonl")
+        (shop.folder / "elsewhere").mkdir()
+        monkeypatch.chdir(shop.folder / "elsewhere")
+        code, text = journal("drain")
+        assert code == 1
+        assert "(a relative path counts from this folder)" in text
+
+    def test_a_missing_client(self, journal, shop, install, monkeypatch):
+        """A sink that cannot be made keeps its records, and says what it needs."""
+        install("acme_bus", "import a_client_that_is_missing", ("bus",), otel_llm_sink="bus = acme_bus:Bus")
+        monkeypatch.setenv("OTEL_LLM_SINKS", "bus")
+        shop.leave(2, sinks="bus")
+        code, text = journal("drain")
+        assert code == 1
+        assert "left: shop to bus: 2 records: " in text
+        assert "pip install 'acme_bus[bus]'" in text
+
+    @pytest.mark.usefixtures("interruptible")
+    def test_interrupted(self, shop, otel_llm):
+        """Ctrl-C ends it; what had not arrived stays, and what had arrived does not come again."""
+        shop.leave(4)
+        shop.mood("stuck at 2")
+        process = otel_llm("journal", "drain", **shop.environ(OTEL_LLM_BATCH_SIZE="1"))
+        shop.wait_until_stuck()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        (group,) = groups(shop.journal)
+        assert [waiting.pending for journal in group.left for waiting in journal.waiting.values()] == [2]
+
     def test_as_a_command(self, shop, otel_llm):
         """The command ends by itself, in a process of its own."""
         shop.process(3)
@@ -205,7 +238,7 @@ class TestReplay:
         """A replay that is killed loses no letter: what had not arrived is still in the file."""
         dead.mood("stuck at 3")
         process = otel_llm("journal", "replay", **dead.environ(OTEL_LLM_BATCH_SIZE="1"))
-        dead.wait_for(1)
+        dead.wait_until_stuck()
         process.kill()
         process.wait()
         left = {letter["event"]["attributes"]["number"] for letter in dead.letters}
