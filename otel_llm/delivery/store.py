@@ -62,7 +62,8 @@ class Store:
         Read what a dead process left; `sinks` are owed everything where their cursor is missing.
         """
         store = cls(folder)
-        store.segments = sorted(map(_segment, folder.glob(f"*{_SEGMENT}")), key=lambda segment: segment.first)
+        paths = [path for path in folder.glob(f"*{_SEGMENT}") if path.stem.isdecimal()]
+        store.segments = sorted(map(_segment, paths), key=lambda segment: segment.first)
         store.cursors = dict.fromkeys(sinks, 0) | {
             path.name.removesuffix(_CURSOR): _cursor(path) for path in folder.glob(f"*{_CURSOR}")
         }
@@ -195,7 +196,7 @@ def _cursor(path: Path) -> int:
     try:
         line = path.read_bytes()
         sequence = msgspec.json.decode(line, type=dict[str, int])["sequence"]
-    except (OSError, msgspec.DecodeError, KeyError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError):
         line, sequence = b"", 0
     if line == _cursor_line(sequence):
         return sequence

@@ -1,6 +1,6 @@
+import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from otel_llm.delivery import adoption, frames, journal
+from otel_llm.delivery import adoption, files, frames, journal, mounts
+from otel_llm.delivery import reader as reader_module
 from otel_llm.delivery.journal import Journal
 from otel_llm.delivery.reader import Reader
 from otel_llm.delivery.store import Store
@@ -423,6 +424,12 @@ class TestAdoption:
         assert read_all(Reader(inherit(group), SINK, 0, books)) == [b"one", b"three"]
         assert books.lost == {"corrupt": 1}
 
+    def test_foreign_file(self, open_journal, group):
+        """A file that somebody else put there is left out."""
+        folder = self.leave(open_journal(), b"one")
+        (folder / "notes.segment").write_text("mine")
+        assert read_all(reader(inherit(group))) == [b"one"]
+
     def test_empty_segment(self, open_journal, group):
         """A process that died before its first write leaves nothing to do."""
         folder = self.leave(open_journal())
@@ -440,33 +447,342 @@ class TestAdoption:
         assert not folder.exists()
 
 
-@pytest.mark.parametrize("durability", ["process", "power", "always"])
-def test_kill_9(group, durability):
-    """A process that is killed while it writes loses nothing of what it had acknowledged."""
+class TestRoom:
+    def test_floor(self, open_journal, monkeypatch, caplog):
+        """Where the disk has less room than it must keep, records wait in memory until there is more."""
+        free = [10_000.0]
+        monkeypatch.setattr(files, "free_bytes", lambda _folder: free[0])
+        log = open_journal(journal_min_free_bytes=20_000)
+        assert log.append(b"one")
+        assert not log.on_disk
+        assert "journal_min_free_bytes is 20000" in caplog.text
+        free[0] = 30_000.0
+        assert log.recover()
+        assert log.append(b"two")
+        assert log.on_disk
+        assert read_all(reader(log)) == [b"one", b"two"]
+
+    def test_floor_while_writing(self, open_journal, monkeypatch):
+        """That the disk gets full is noticed before it is."""
+        log = open_journal(journal_min_free_bytes=1)
+        log.append(b"one")
+        monkeypatch.setattr(files, "free_bytes", lambda _folder: 0.0)
+        log.keep_within_limits(0)
+        assert log.append(b"two")
+        assert not log.on_disk
+        assert read_all(reader(log)) == [b"one", b"two"]
+
+    def test_no_floor_at_the_end(self, open_journal, group, monkeypatch):
+        """At the end of the process memory is written down to the last free byte."""
+        monkeypatch.setattr(files, "free_bytes", lambda _folder: 5.0)
+        log = open_journal()
+        log.append(b"one")
+        log.harden()
+        log.close()
+        assert read_all(reader(inherit(group))) == [b"one"]
+
+    def test_real_disk(self, tmp_path):
+        """A disk tells how much room it has."""
+        assert 0 < files.free_bytes(tmp_path) <= shutil.disk_usage(tmp_path).total
+
+    def test_too_large(self, open_journal, monkeypatch):
+        """A record that no reader would take for one is refused."""
+        monkeypatch.setattr(frames, "MAX_PAYLOAD", 10)
+        log = open_journal()
+        assert [log.append(b"." * 11), log.append(b"." * 10)] == [False, True]
+        assert log.test_rejected == ["too_large"]
+
+    def test_older_ones_first(self, open_journal, group):
+        """At the quota what dead processes left is given up before what this one wrote."""
+        dead = open_journal(journal_max_bytes=400_000)
+        for number in range(60):
+            dead.append(payload(number, 4000))
+        dead.abandon()
+        heritage = inherit(group)
+        log = open_journal(journal_max_bytes=400_000)
+        log.other_bytes, log.give_up_older = heritage.size, heritage.make_room
+        for number in range(60):
+            log.append(payload(number, 4000))
+        assert len(read_all(reader(log))) == 60
+        books = Books()
+        assert len(read_all(Reader(heritage, SINK, 0, books))) + books.lost["journal_full"] == 60
+
+    def test_reasons(self, open_journal, monkeypatch):
+        """Records that were lost one after another for different reasons are counted under each."""
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+        log = open_journal(journal_max_bytes=1 << 20, journal_max_age=60.0)
+        for number in range(60):
+            log.append(payload(number, 4000))
+        expired = log.store.segments[1].first
+        os.utime(log.store.segments[0].path, (0, 0))
+        log.keep_within_limits(1000.0)
+        damaged, following, *_ = log.store.segments
+        damaged.path.write_bytes(b"")
+        books = Books()
+        read_all(Reader(log, SINK, 0, books))
+        assert books.lost == {"expired": expired, "corrupt": following.first - expired}
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("done", [True, False])
+    def test_signal_handler_that_raises(self, open_journal, group, monkeypatch, done):
+        """A record in the middle of which somebody pressed Ctrl-C takes no other with it, here or for the heir."""
+        log = open_journal()
+        log.append(b"one")
+        write = os.write
+
+        def interrupted(descriptor, data):
+            if done:
+                write(descriptor, data)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                log.append(b"interrupted")
+        log.append(b"two")
+        log.append(b"three")
+        assert read_all(reader(log)) == [b"one", b"two", b"three"]
+        log.append(b"four")
+        log.abandon()
+        heritage = inherit(group)
+        assert read_all(reader(heritage, heritage.cursors[SINK])) == [b"four"]
+
+    def test_close_while_others_sync(self, open_journal, group):
+        """Closing waits for the thread whose record is on its way to the disk, and not the other way round."""
+        log = open_journal(durability="always")
+        acknowledged = []
+
+        def write():
+            acknowledged.extend(number for number in range(50) if log.append(payload(number)))
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        log.close()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+        log.recover()
+        log.abandon()
+        found = [read_all(reader(heritage)) for heritage in adoption.adopt(group, [SINK])]
+        assert len(acknowledged) == 200 == sum(map(len, found))
+
+
+class TestSync:
+    def test_names_too(self, open_journal, group, monkeypatch):
+        """A power cut takes neither the records of an `always` journal nor the names of their files."""
+        synced = set()
+        monkeypatch.setattr(files, "sync_folder", synced.add)
+        log = open_journal(durability="always")
+        log.append(b"one")
+        assert synced == {log.folder, group, group.parent}
+
+    def test_failure(self, open_journal, monkeypatch, caplog):
+        """When the disk does not confirm, that is said, and a new file is begun."""
+        log = open_journal(durability="always")
+
+        def fail(_descriptor):
+            raise OSError(errno.EIO, "no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "sync", fail)
+            assert log.append(b"one")
+        assert "cannot be written" in caplog.text
+        assert log.append(b"two")
+        assert log.recover()
+        assert len(log.store.segments) == 2
+        assert read_all(reader(log)) == [b"one", b"two"]
+
+    def test_what_waited_in_memory(self, open_journal, group, monkeypatch):
+        """Records that memory held are synced when they come to the disk."""
+        group.parent.write_text("in the way")
+        log = open_journal(durability="power")
+        log.append(b"one")
+        log.sync()
+        synced = []
+        monkeypatch.setattr(files, "sync", synced.append)
+        group.parent.unlink()
+        assert log.recover()
+        assert len(synced) == 1
+
+
+class TestDamage:
+    def segments(self, open_journal, monkeypatch):
+        monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
+        log = open_journal(journal_max_bytes=1 << 20)
+        for number in range(100):
+            log.append(payload(number, 4000))
+        return log, log.store.segments
+
+    def read(self, source):
+        books = Books()
+        found = [int(each.rstrip(b".")) for each in read_all(Reader(source, SINK, 0, books))]
+        assert len(found) + books.lost["corrupt"] == 100
+        return found
+
+    def test_segments_that_are_gone(self, open_journal, monkeypatch):
+        """Two segments in a row that somebody removed are counted, and the next ones read."""
+        log, segments = self.segments(open_journal, monkeypatch)
+        kept = [*range(segments[1].first), *range(segments[3].first, 100)]
+        segments[1].path.unlink()
+        segments[2].path.unlink()
+        assert self.read(log) == kept
+
+    @pytest.mark.parametrize("left", [0, 5, 20, 50, 5000])
+    def test_cut_off(self, open_journal, monkeypatch, left):
+        """A segment that somebody cut off, in the middle of whatever, is read as far as it goes."""
+        log, segments = self.segments(open_journal, monkeypatch)
+        os.truncate(segments[1].path, left)
+        found = self.read(log)
+        assert found[-1] == 99
+        assert len(found) < 100
+
+    def test_place_on_the_disk(self, open_journal, monkeypatch):
+        """A part of the disk that gives no data costs the records in it."""
+        log, segments = self.segments(open_journal, monkeypatch)
+        pread = os.pread
+        monkeypatch.setattr(reader_module, "CHUNK", 10_000)
+
+        def fail_once(descriptor, size, offset):
+            if offset < 30_000 <= offset + size and os.fstat(descriptor).st_ino == segments[1].path.stat().st_ino:
+                raise OSError(errno.EIO, "no")
+            return pread(descriptor, size, offset)
+
+        monkeypatch.setattr(os, "pread", fail_once)
+        found = self.read(log)
+        assert 90 <= len(found) < 100
+
+    @given(bit=st.integers(0, 12 * 8 - 1))
+    @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+    def test_start_of_a_segment(self, open_journal, group, bit):
+        """A flipped bit in the first bytes of a segment costs nothing."""
+        log = open_journal()
+        log.append(b"one")
+        (segment,) = log.store.segments
+        damaged = bytearray(segment.path.read_bytes())
+        damaged[bit // 8] ^= 1 << bit % 8
+        segment.path.write_bytes(damaged)
+        log.abandon()
+        heritage = inherit(group)
+        assert read_all(reader(heritage)) == [b"one"]
+
+    @given(data=st.data())
+    @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+    def test_cursor(self, open_journal, group, data):
+        """A flipped bit in a cursor leads to records that come twice, never to one that does not come."""
+        log = open_journal()
+        log.append(b"one")
+        read_all(reader(log))
+        log.append(b"two")
+        path = log.folder / f"{SINK}.cursor"
+        damaged = bytearray(path.read_bytes())
+        bit = data.draw(st.integers(0, len(damaged) * 8 - 1))
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        log.abandon()
+        heritage = inherit(group)
+        assert read_all(reader(heritage, heritage.cursors[SINK])) == [b"one", b"two"]
+
+    def test_records_at_the_end(self, open_journal, group):
+        """Several damaged records at the very end are counted one by one."""
+        log = open_journal()
+        for number in range(3):
+            log.append(b"record %d" % number)
+        (segment,) = log.store.segments
+        segment.path.write_bytes(segment.path.read_bytes().replace(b"record 1", b"damage 1").replace(b"d 2", b"! 2"))
+        log.abandon()
+        heritage = inherit(group)
+        assert (heritage.next, heritage.torn) == (1, 2)
+
+    def test_folder_that_is_gone(self, open_journal, caplog):
+        """That somebody removed the journal under us is noticed at the next look, and a new one begun."""
+        log = open_journal()
+        log.append(b"one")
+        shutil.rmtree(log.folder)
+        log.keep_within_limits(0)
+        assert "removed" in caplog.text
+        log.append(b"two")
+        assert log.recover()
+        log.append(b"three")
+        assert read_all(reader(log)) == [b"two", b"three"]
+
+
+class TestNetwork:
+    MOUNTS = """\
+22 27 0:21 / / rw,relatime - ext4 /dev/vda rw
+23 22 0:22 / /data rw,relatime shared:7 - nfs4 server:/export rw
+24 22 0:23 / /data/local\\040disk rw,relatime - xfs /dev/vdb rw
+25 22 0:24 / /bucket rw - fuse.s3fs s3fs rw
+26 22 0:25 / /cloud rw - fuse.lxcfs lxcfs rw
+27 22 0:26 / /database rw - ext4 /dev/vdc rw
+28 22 0:27 / /share rw - cifs //server/share rw
+29 22 0:28 / /share rw - tmpfs tmpfs rw
+"""
+
+    @pytest.mark.parametrize(
+        ("folder", "kind"),
+        [
+            ("/home/app", None),
+            ("/data", "nfs4"),
+            ("/data/journal", "nfs4"),
+            ("/data/local disk/journal", None),
+            ("/bucket/journal", "fuse.s3fs"),
+            ("/cloud/journal", None),
+            ("/database", None),
+            ("/share", None),
+        ],
+    )
+    def test_kind(self, tmp_path, monkeypatch, folder, kind):
+        """The file system under a folder is the one mounted last at the nearest place above it."""
+        monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+        mounts.MOUNTS.write_text(self.MOUNTS)
+        assert mounts.network_file_system(folder) == kind
+
+    def test_unknown(self, tmp_path, monkeypatch):
+        """Where the mounts are not told, nothing is said."""
+        monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "missing")
+        assert mounts.network_file_system(tmp_path) is None
+
+    def test_warning(self, open_journal, tmp_path, monkeypatch, caplog):
+        """A journal on a network file system works, and that it is on one is said once."""
+        monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+        mounts.MOUNTS.write_text(f"22 27 0:21 / {tmp_path} rw - nfs4 server:/export rw\n")
+        assert open_journal().append(b"one")
+        assert open_journal().append(b"two")
+        assert caplog.text.count("network file system (nfs4)") == 1
+
+
+def test_one_heir(open_journal, group):
+    """Of many processes that find a dead one's journals, exactly one gets each of them."""
+    for number in range(8):
+        log = open_journal()
+        log.append(payload(number))
+        log.abandon()
     program = """
 import sys
 from pathlib import Path
-from otel_llm.delivery.journal import Journal
-from otel_llm.delivery.spec import DeliverySettings
-group = Path(sys.argv[1])
-options = DeliverySettings(journal_dir=group.parent, durability=sys.argv[2])
-log = Journal(group, options, ["sink-1"], rejected=print, wake=lambda: None)
-number = 0
-while True:
-    log.append(b"%d" % number + b"." * 2000)
-    sys.stdout.write(f"{number}\\n")
-    sys.stdout.flush()
-    number += 1
+from otel_llm.delivery.adoption import adopt
+from otel_llm.delivery.reader import Reader
+sys.stdin.readline()
+for heritage in adopt(Path(sys.argv[1]), ["sink-1"]):
+    print(Reader(heritage, "sink-1", 0, print).peek().payload.decode(), flush=True)
+print("done", flush=True)
+sys.stdin.readline()
 """
-    writer = subprocess.Popen([sys.executable, "-c", program, str(group), durability], stdout=subprocess.PIPE)
-    acknowledged = [int(writer.stdout.readline()) for _ in range(300)]
-    writer.send_signal(signal.SIGKILL)
-    acknowledged += [int(line) for line in writer.stdout.read().split(b"\n")[:-1] if line]
-    writer.stdout.close()
-    writer.wait()
-    found = [int(each.rstrip(b".")) for each in read_all(reader(inherit(group)))]
-    assert found[: len(acknowledged)] == acknowledged
-    assert found == list(range(len(found)))
+    heirs = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(group)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for heir in heirs:
+        heir.stdin.write("go\n")
+        heir.stdin.flush()
+    found = [line for heir in heirs for line in iter(heir.stdout.readline, "done\n")]
+    for heir in heirs:
+        heir.communicate("end\n", timeout=30)
+    assert sorted(int(line) for line in found) == list(range(8))
 
 
 def test_store_reads_what_is_there(tmp_path):
