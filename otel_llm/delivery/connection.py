@@ -1,8 +1,9 @@
 """
 A sink, made and opened when it is first needed, opened again after a failure, and replaced when it hangs.
 
-Nothing it does may take longer than `seconds`. A thread that hangs cannot be ended: the sink in it is left alone, and
-another one of the same kind takes over, three times at most; then all wait until one of the threads comes back.
+Nothing it does may take longer than `seconds`. A thread that hangs cannot be ended, nor a task that ignores being
+cancelled: the sink in it is left alone, and another one of the same kind takes over, three times at most; then all wait
+until one of them comes back.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ class Connection:
         self._seconds = seconds
         self._made = made
         self._sink: TimedSink | ThreadedSink | None = None
-        self._hanging: list[ThreadedSink] = []
+        self._hanging: list[TimedSink | ThreadedSink] = []
         self._open = False
         self._opening = asyncio.Lock()
 
@@ -80,7 +81,7 @@ class Connection:
     def _replace_hanging(self) -> None:
         self._hanging = [sink for sink in self._hanging if sink.busy]
         sink = self._sink
-        if self._open or not isinstance(sink, ThreadedSink) or not sink.busy or len(self._hanging) >= MOST_HANGING:
+        if self._open or sink is None or not sink.busy or len(self._hanging) >= MOST_HANGING:
             return
         sink.abandon()
         self._hanging.append(sink)

@@ -1,9 +1,9 @@
 """
 What went wrong in a sink, in words that operators may see.
 
-Of a foreign exception that is its class, status, code and host: what client libraries write may quote the request. What
-a sink says itself is shown without its secrets, without what follows a URL's host, and without what it quotes of the
-records.
+Of a foreign exception that is its class with status, code and host, or with the line that it came from: what client
+libraries write may quote the request. What a sink says itself is shown without its secrets, without what follows a
+URL's host, and without what it quotes of the records.
 """
 
 import contextlib
@@ -73,17 +73,19 @@ class Diagnosis:
 
 def facts(error: BaseException) -> str:
     """
-    Give an exception's class, and the status, code and host that it or its causes tell.
+    Give an exception's class, and the status, code and host that it or its causes tell, or else where it came from.
     """
     chain = tuple(_chain(error))
     details = dict.fromkeys(detail for each in chain for detail in _details(each))
     host = next(filter(None, map(_host, chain)), None)
+    if not details and not host:
+        return place(error)
     return type(error).__name__ + (f" from {host}" if host else "") + (f": {', '.join(details)}" if details else "")
 
 
 def place(error: BaseException) -> str:
     """
-    Give an exception's class and where it came from, for a failure of our own.
+    Give an exception's class and the line that it came from.
     """
     frames = traceback.extract_tb(error.__traceback__)
     return type(error).__name__ + (f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "")

@@ -104,8 +104,8 @@ class Sink(Protocol):
     """
     Where records go. `Options` is a frozen, keyword-only dataclass.
 
-    An exception from `open` or `send` means: open again, send all again. Operators see no more of it than its class,
-    status and host; only what `NotDelivered` says is shown as it is. `Unauthorized` stops the sink at once.
+    An exception from `open` or `send` means: open again, send all again. Operators see its class and line,
+    its status and host; only what `NotDelivered` says is shown as it is. `Unauthorized` stops the sink at once.
 
     A sink that has a number `batches_in_flight` is sent so many batches at once, if `async_workers` is less.
     """

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 from otel_llm.delivery import native
 from otel_llm.delivery.loop import suppress_instrumentation
 from otel_llm.delivery.sink import Batch, BlockingSink, Receipt
-from otel_llm.delivery.timed import no_longer_than
+from otel_llm.delivery.timed import STILL_HANGS, no_longer_than
 from otel_llm.errors import NotDelivered
 
 
@@ -58,7 +58,7 @@ class ThreadedSink:
     async def _call(self, work: Callable[[], Any]) -> Any:
         async with self._turn:
             if self.busy:
-                raise NotDelivered("the sink still hangs in an earlier call")
+                raise NotDelivered(STILL_HANGS)
             self.busy = True
             async with no_longer_than(self._seconds):
                 return await self._put(work)
