@@ -322,24 +322,35 @@ class Delivery:
     async def _adopt(self) -> None:
         if self._settings.durability == "memory" and not self._group.exists():
             return
-        found = await asyncio.get_running_loop().run_in_executor(None, self._look_for_dead)
-        for inheritance in found:
-            self._inherited.append(inheritance)
+        for inheritance in await asyncio.get_running_loop().run_in_executor(None, self._look_for_dead):
             self._share_out(inheritance)
 
     def _look_for_dead(self) -> list[Inheritance]:
-        found = adoption.adopt(self._group, [spec.key for spec in self._first_sinks])
+        found = self._take_over(adoption.adopt(self._group, [spec.key for spec in self._first_sinks]))
         try:
             self._tidy(time.time() - self._settings.journal_max_age)
         except OSError as error:
             logger.warning("the journals of dead processes could not be tidied: %s", error)
         return found
 
+    def _take_over(self, found: list[Inheritance]) -> list[Inheritance]:
+        """
+        Note what we hold, for the shutdown to let go of; when that has begun meanwhile, the next one shall have it.
+        """
+        with self._lock:
+            if not self._closed:
+                self._inherited = [*self._inherited, *found]
+                return found
+        for inheritance in found:
+            inheritance.release()
+        return []
+
     def _tidy(self, oldest: float) -> None:
         adoption.purge(self._settings.journal_dir, oldest)
         for inheritance in self._inherited:
             inheritance.keep_within_limits(oldest)
-        self._inherited = [inheritance for inheritance in self._inherited if not inheritance.released]
+        with self._lock:
+            self._inherited = [inheritance for inheritance in self._inherited if not inheritance.released]
         if self._journal is not None:
             self._journal.other_bytes = adoption.bytes_of(self._group, besides=self._journal.folder)
 
