@@ -30,13 +30,15 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 from aiokafka.protocol.metadata import MetadataRequest
 
-from otel_llm.delivery.sink import DELIVERED, Outcome, Retry
+from otel_llm.delivery.sink import DELIVERED, Outcome, Rejected, Retry
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm_exporters import kafka_oauth
 from otel_llm_exporters.kafka import BATCH_BYTES, TOPIC_UNKNOWN, UNAUTHORIZED, KafkaOptions, Message, outcome, words
 
 _TOPIC_SECONDS: Final = 5.0
 """How long a topic may take to appear after it was first asked for."""
+_OUT_OF_ORDER: Final = 45
+_FOLLOWER: Final = Retry(reason="a batch before it failed (OUT_OF_ORDER_SEQUENCE_NUMBER)")
 _ACKS: Final = {"none": 0, "leader": 1, "all": "all"}
 
 
@@ -74,15 +76,16 @@ class AiokafkaClient:
         if producer is None:
             raise NotDelivered("the producer is closed")
         try:
-            return await self._sent(producer, messages)
+            outcomes = await self._sent(producer, messages)
         except KafkaError as error:
             raise _failure(error, self._options) from error
+        return await self._with_followers(messages, outcomes)
 
     async def close(self) -> None:
         async with self._changing:
             await self._drop()
 
-    async def _sent(self, producer: "_Producer", messages: Sequence[Message]) -> Sequence[Outcome]:
+    async def _sent(self, producer: "_Producer", messages: Sequence[Message]) -> list[Outcome]:
         outcomes: list[Outcome] = [DELIVERED] * len(messages)
         receipts: dict[asyncio.Future[Any], list[int]] = {}
         for topic, places in _by_topic(messages).items():
@@ -101,6 +104,17 @@ class AiokafkaClient:
         await self._judge(producer, receipts, outcomes)
         return outcomes
 
+    async def _with_followers(self, messages: Sequence[Message], outcomes: list[Outcome]) -> Sequence[Outcome]:
+        """
+        Send once more what brokers did not take only because it was numbered after something that they refused.
+        """
+        places = [place for place, each in enumerate(outcomes) if each is _FOLLOWER]
+        if places and any(isinstance(each, Rejected) for each in outcomes):
+            again = await self.send([messages[place] for place in places])
+            for place, each in zip(places, again, strict=True):
+                outcomes[place] = each
+        return outcomes
+
     async def _judge(
         self, producer: "_Producer", receipts: dict[asyncio.Future[Any], list[int]], outcomes: list[Outcome]
     ) -> None:
@@ -115,8 +129,10 @@ class AiokafkaClient:
             raise _failure(failed[0][0], self._options) from failed[0][0]
 
     def _note(self, outcomes: list[Outcome], places: list[int], error: BaseException) -> None:
+        code, name = _code(error)
+        meaning = _FOLLOWER if code == _OUT_OF_ORDER else outcome(code, name, self._options)
         for place in places:
-            outcomes[place] = outcome(*_code(error), self._options)
+            outcomes[place] = meaning
 
     async def _drop(self) -> None:
         producer, self._producer = self._producer, None

@@ -33,7 +33,7 @@ _FIRST_LOOK: Final = 0.001
 _LONGEST_LOOK: Final = 0.05
 _LOOK_AROUND: Final = 0.5
 """How long to wait for an answer before asking why there is none."""
-_TOPIC_MS: Final = 5000
+_TOPIC_SECONDS: Final = 5.0
 """How long a topic may take to appear after it was first asked for."""
 _ACKS: Final = {"none": 0, "leader": 1, "all": -1}
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, *UNAUTHORIZED})  # noqa: SLF001 - so it is spelled
@@ -50,19 +50,27 @@ class ConfluentClient:
         self._options = options
         self._producer: Producer | None = None
         self._complaint: KafkaError | None = None
+        self._outdated = False
+        """Whether librdkafka would not notice for minutes that a topic is there now."""
 
     async def open(self) -> None:
         await self.close()
-        self._complaint = None
-        self._producer = producer = Producer(_settings(self._options) | {"error_cb": self._complain, "logger": _SILENT})
+        self._complaint, self._outdated = None, False
+        self._producer = producer = self._made()
         deadline = time.monotonic() + self._options.timeout_ms / 1000
         while (error := await asyncio.to_thread(_unreachable, producer)) is not None:
             producer.poll(0)
             if self._is_final(self._complaint) or time.monotonic() > deadline:
                 raise _failure(self._complaint or error, self._options)
 
+    def _made(self) -> Producer:
+        try:
+            return Producer(_settings(self._options) | {"error_cb": self._complain, "logger": _SILENT})
+        except KafkaException as error:
+            raise NotDelivered(f"librdkafka does not take the options ({error.args[0].name()})") from error
+
     async def send(self, messages: Sequence[Message]) -> Sequence[Outcome]:
-        if self._producer is None:
+        if self._producer is None or self._outdated:
             await self.open()
         producer = self._producer
         if producer is None:
@@ -96,8 +104,9 @@ class ConfluentClient:
     def _outcome(self, error: KafkaError | None) -> Outcome:
         if error is None:
             return DELIVERED
-        code = error.code()
-        return outcome(TOPIC_UNKNOWN if code in _NO_TOPIC else code, error.name(), self._options)
+        code = TOPIC_UNKNOWN if error.code() in _NO_TOPIC else error.code()
+        self._outdated = self._outdated or code == TOPIC_UNKNOWN
+        return outcome(code, error.name(), self._options)
 
     def _complain(self, error: KafkaError) -> None:
         """
@@ -178,9 +187,9 @@ def _settings(options: KafkaOptions) -> dict[str, Any]:
         "queue.buffering.max.kbytes": 2_097_151,
         # The courier ends what takes too long; to give up earlier would leave gaps in the numbering.
         "message.timeout.ms": 0,
-        "topic.metadata.propagation.max.ms": _TOPIC_MS,
+        "topic.metadata.propagation.max.ms": int(_TOPIC_SECONDS * 1000),
         "request.timeout.ms": options.timeout_ms,
-        "socket.connection.setup.timeout.ms": options.timeout_ms,
+        "socket.connection.setup.timeout.ms": max(1000, options.timeout_ms),  # it takes no less
         "security.protocol": options.protocol,
         **_tls(options),
         **_sasl(options),

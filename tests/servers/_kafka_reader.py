@@ -33,24 +33,22 @@ def read(endpoint, topic, timeout=30.0, **settings):
         }
     )
     try:
-        found = consumer.list_topics(topic, timeout).topics[topic]
-        return [
-            message for number in sorted(found.partitions) for message in _partition(consumer, topic, number, timeout)
-        ]
+        partitions = consumer.list_topics(topic, timeout).topics[topic].partitions
+        return sorted(_messages(consumer, [TopicPartition(topic, number) for number in partitions], timeout))
     finally:
         consumer.close()
 
 
-def _partition(consumer, topic, number, timeout):
-    first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout)
-    if first == end:
-        return
-    consumer.assign([TopicPartition(topic, number, first)])
-    offset = first
-    while offset < end:
-        messages = consumer.consume(min(10_000, end - offset), timeout=1.0)
-        for message in messages:
+def _messages(consumer, partitions, timeout):
+    ends = {each.partition: consumer.get_watermark_offsets(each, timeout) for each in partitions}
+    missing = {number: end for number, (first, end) in ends.items() if first < end}
+    consumer.assign([TopicPartition(each.topic, each.partition, ends[each.partition][0]) for each in partitions])
+    while missing:
+        # It waits for as many as it is asked for.
+        for message in consumer.consume(1000, timeout=0.05):
             if message.error():
                 raise KafkaException(message.error())
-            yield Message(number, message.offset(), message.key(), message.value(), dict(message.headers() or ()))
-            offset = message.offset() + 1
+            number, offset = message.partition(), message.offset()
+            yield Message(number, offset, message.key(), message.value(), dict(message.headers() or ()))
+            if offset + 1 >= missing.get(number, 0):
+                missing.pop(number, None)
