@@ -10,8 +10,12 @@ from otel_llm_exporters.kinesis import KinesisOptions, KinesisSink
 from otel_llm_exporters.kinesis_aiobotocore import AiobotocoreKinesis
 from otel_llm_exporters.kinesis_boto3 import Boto3Kinesis
 
+from otel_llm.delivery import breaker
+from otel_llm.delivery.delivery import Delivery
 from otel_llm.delivery.sink import Batch, Delivered, Record, Rejected, Retry
+from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.errors import MissingExtra, Unauthorized
+from otel_llm.formats import otel
 from otel_llm.settings import Secret, read_options
 from tests.servers.kit import certificates
 
@@ -238,10 +242,10 @@ class TestFailures:
     @pytest.mark.parametrize(
         "code", ["ProvisionedThroughputExceededException", "InternalFailure", "KMSThrottlingException"]
     )
-    def test_failed_as_a_whole(self, options, proxy, client, call, batch_of, code):
+    def test_failed_as_a_whole(self, options, proxy, call, batch_of, code):
         """A request of which nothing was taken is sent again, and says why."""
         proxy.refusal = code
-        outcomes = send(options(client=client), batch_of(call(), call()))
+        outcomes = send(options(), batch_of(call(), call()))
         assert outcomes == [Retry(reason=f"{code} from 127.0.0.1")] * 2
 
     def test_failed_half_way(self, options, proxy, client, taken, call, batch_of):
@@ -267,11 +271,11 @@ class TestFailures:
             "UnrecognizedClientException",
         ],
     )
-    def test_refused(self, options, proxy, client, call, batch_of, code):
+    def test_refused(self, options, proxy, call, batch_of, code):
         """Credentials that Kinesis does not accept are said to be that."""
         proxy.refusal = code
         with pytest.raises(Unauthorized, match=rf"^{code} from 127.0.0.1$"):
-            send(options(client=client), batch_of(call()))
+            send(options(client="boto3"), batch_of(call()))
 
     def test_no_credentials(self, options, client, call, batch_of):
         """Credentials that are found nowhere are said to be missing."""
@@ -299,6 +303,53 @@ class TestFailures:
         proxy.refusal, proxy.refusal_status, proxy.attempts = "InternalFailure", 500, 0
         send(options(client=client), batch_of(call()))
         assert proxy.attempts == 1
+
+
+class TestDelivery:
+    """
+    The whole way, from the journal into the stream.
+    """
+
+    @pytest.fixture
+    def deliver(self, options, tmp_path, monkeypatch):
+        """
+        Give a function that delivers events with a courier which tries again after milliseconds; gives its stats.
+        """
+        monkeypatch.setattr(breaker, "BASE", 0.01)
+        monkeypatch.setattr(breaker, "CAP", 0.05)
+
+        def run(*events, client, **settings):
+            spec = SinkSpec(
+                name="kinesis", make=lambda: KinesisSink(options(client=client)), encoder=otel.encode, **settings
+            )
+            delivery = Delivery(sinks=[spec], settings=DeliverySettings(journal_dir=tmp_path / client))
+            try:
+                for event in events:
+                    delivery.append(event)
+                assert delivery.flush(30)
+                return delivery.stats()["kinesis"]
+            finally:
+                delivery.shutdown(5)
+
+        return run
+
+    def test_throttled_half(self, proxy, client, taken, call, deliver):
+        """Where every other record is throttled, each arrives once: what was taken is not sent again."""
+        proxy.throttle_every = 2
+        events = [call() for _ in range(1000)]
+        stats = deliver(*events, client=client, batch_size=500)
+        assert sorted(record.key for record in taken()) == sorted(event.id for event in events)
+        assert sum(map(len, proxy.requests)) == 1000 + stats.retried
+        assert (stats.events_sent, stats.dead, stats.events_dropped, stats.pending_events) == (1000, 0, {}, 0)
+
+    def test_throttled_order(self, proxy, client, taken, call, deliver):
+        """With one worker a later batch does not go before an earlier one that is sent again."""
+        proxy.throttle_every = 7
+        events = [call() for _ in range(300)]
+        deliver(*events, client=client, batch_size=50)
+        keys = [record.key for record in taken()]
+        batches = [{event.id for event in events[start : start + 50]} for start in range(0, 300, 50)]
+        assert [set(keys[start : start + 50]) for start in range(0, 300, 50)] == batches
 
 
 class TestCredentials:

@@ -547,6 +547,39 @@ def written(path, key, email):
     return path
 
 
+@pytest.mark.server
+class TestPstest:
+    """
+    Google's own fake, which is written by others than our server, takes the same.
+    """
+
+    @pytest.fixture
+    def server(self, servers, _environment):
+        """
+        Give Google's fake.
+        """
+        return servers.get("pstest")
+
+    @pytest.mark.parametrize("size", [1, 100, 501, 5000])
+    async def test_batches(self, options, numbered, pull, size):
+        """Every message arrives once, whatever the size of the batch."""
+        outcomes = await send(options(), numbered([""] * size))
+        assert set(kinds(outcomes)) == {Delivered}
+        assert sorted(numbers(pull())) == list(range(size))
+
+    async def test_keys(self, options, numbered, pull):
+        """Ordering keys and attributes arrive."""
+        await send(options(ordering_key="{label.tenant_id}", attributes={"source": "shop"}), numbered(["t1", "t2"]))
+        messages = pull()
+        assert sorted(message.ordering_key for message in messages) == ["t1", "t2"]
+        assert {message.attributes["source"] for message in messages} == {"shop"}
+
+    async def test_unknown_topic(self, options, numbered):
+        """A topic that is not there is named."""
+        (outcome,) = await send(options(topic_id="nowhere"), numbered([""]))
+        assert outcome.reason.startswith("there is no projects/shop/topics/nowhere: NotFound")
+
+
 class TestOptions:
     def test_required(self):
         """A project and a topic have to be named."""
