@@ -33,6 +33,7 @@ _SERVICE_CODE: Final = re.compile(r"[A-Za-z0-9_.]{1,60}")
 _BEYOND_THE_HOST: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@]*@)?([^\s/?#@'\"]*)[^\s'\"]*", re.IGNORECASE)
 _SHORTEST_SECRET: Final = 4
 _MOST_CAUSES: Final = 5
+_DEPTH: Final = 6
 
 
 class Diagnosis:
@@ -46,9 +47,10 @@ class Diagnosis:
 
     def learn_secrets(self, sink: object) -> None:
         """
-        Remember the secrets that a sink keeps, in its options or beside them.
+        Remember the secrets that a sink keeps, in its options, beside them, or in parts of its own package.
         """
-        found = {secret.reveal() for secret in _secrets(getattr(sink, "__dict__", {}), depth=4)}
+        packages = {"otel_llm", _package(sink)}
+        found = {secret.reveal() for secret in _secrets(sink, packages, _DEPTH)}
         self._secrets = tuple(sorted((each for each in found if len(each) >= _SHORTEST_SECRET), key=len, reverse=True))
 
     def of(self, error: BaseException, records: Sequence[Record] = ()) -> str:
@@ -160,19 +162,23 @@ def _peek(owner: object, name: str) -> Any:
         return None
 
 
-def _secrets(value: object, depth: int) -> Iterator[Secret]:
+def _secrets(value: object, packages: set[str], depth: int) -> Iterator[Secret]:
     if isinstance(value, Secret):
         yield value
     elif depth:
-        for inner in _parts(value):
-            yield from _secrets(inner, depth - 1)
+        for inner in _parts(value, packages):
+            yield from _secrets(inner, packages, depth - 1)
 
 
-def _parts(value: object) -> Iterable[object]:
+def _parts(value: object, packages: set[str]) -> Iterable[object]:
     if isinstance(value, Mapping):
         return value.values()
     if isinstance(value, list | tuple | set | frozenset):
         return value
     if is_dataclass(value):
         return [_peek(value, each.name) for each in fields(value)]
-    return ()
+    return tuple(getattr(value, "__dict__", {}).values()) if _package(value) in packages else ()
+
+
+def _package(value: object) -> str:
+    return type(value).__module__.partition(".")[0]

@@ -131,6 +131,15 @@ class TestOwnWords:
         told = diagnosis.of(NotDelivered("login bob:swordfish with hunter2-2 failed at db.example.com"))
         assert told == "login bob:[REDACTED] with [REDACTED] failed at db.example.com"
 
+    def test_secrets_of_a_part(self):
+        """So are those that a part of the sink keeps, and the URL itself where it is one."""
+        webhook = pytest.importorskip("otel_llm_exporters.webhook")
+        url, token = "https://hooks.example.com/t0ken", "hunter2-of-a-header"
+        options = webhook.WebhookOptions(url=Secret(url), headers={"x-token": Secret(token)})
+        diagnosis = Diagnosis()
+        diagnosis.learn_secrets(webhook.WebhookSink(options))
+        assert diagnosis.clean(f"x-token {token} at {url}") == "x-token [REDACTED] at [REDACTED]"
+
     def test_sinks_without_attributes(self):
         """A sink that keeps nothing has no secrets."""
         diagnosis = Diagnosis()
