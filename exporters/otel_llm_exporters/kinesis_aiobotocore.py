@@ -10,6 +10,7 @@ from aiobotocore.session import get_session
 from otel_llm.delivery.sink import Batch, Receipt
 from otel_llm_exporters.kinesis import KinesisOptions
 from otel_llm_exporters.kinesis_requests import CLIENT_ERRORS, Requests, client_arguments, config_arguments
+from otel_llm_exporters.kinesis_silence import silence
 
 
 class AiobotocoreKinesis:
@@ -36,7 +37,8 @@ class AiobotocoreKinesis:
         client, requests = self._client, Requests(batch, self._options)
         while (request := requests.next()) is not None:
             try:
-                requests.answered(await client.put_records(**request))
+                with silence():
+                    requests.answered(await client.put_records(**request))
             except CLIENT_ERRORS as error:
                 requests.failed(error)
         return requests.receipt()

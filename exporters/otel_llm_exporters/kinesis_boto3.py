@@ -8,6 +8,7 @@ from botocore.config import Config
 from otel_llm.delivery.sink import Batch, BlockingSink, Receipt
 from otel_llm_exporters.kinesis import KinesisOptions
 from otel_llm_exporters.kinesis_requests import CLIENT_ERRORS, Requests, client_arguments, config_arguments
+from otel_llm_exporters.kinesis_silence import silence
 
 
 class Boto3Kinesis(BlockingSink):
@@ -31,7 +32,8 @@ class Boto3Kinesis(BlockingSink):
         requests = Requests(batch, self._options)
         while (request := requests.next()) is not None:
             try:
-                requests.answered(self._client.put_records(**request))
+                with silence():
+                    requests.answered(self._client.put_records(**request))
             except CLIENT_ERRORS as error:
                 requests.failed(error)
         return requests.receipt()

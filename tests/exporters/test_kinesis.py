@@ -1,10 +1,13 @@
 import asyncio
 import json
+import logging
 import re
 import sys
+from base64 import b64encode
 from itertools import count
 from uuid import UUID
 
+import boto3
 import pytest
 from otel_llm_exporters.kinesis import KinesisOptions, KinesisSink
 from otel_llm_exporters.kinesis_aiobotocore import AiobotocoreKinesis
@@ -364,6 +367,21 @@ class TestCredentials:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
         send(options(client=client, access_key_id="", secret_access_key=Secret("")), batch_of(call()))
         assert proxy.credentials == {"AKIAENVIRONMENT", None}
+
+    def test_debug_log(self, options, proxy, client, call, caplog):
+        """An application that logs everything does not log records or tokens of ours, and its own requests as ever."""
+        caplog.set_level(logging.DEBUG)
+        canary = b"a canary that sings"
+        send(options(client=client, session_token=Secret("token-1")), Batch([Record(call(), canary)]))
+        assert "PutRecords" in caplog.text
+        assert not any(word in caplog.text for word in ("canary", b64encode(canary).decode(), "token-1", "hush-hush"))
+        caplog.clear()
+        theirs = boto3.session.Session("AKIATHEIRS", "hush").client(
+            "kinesis", region_name="us-east-1", endpoint_url=proxy.endpoint
+        )
+        theirs.list_streams()
+        theirs.close()
+        assert "Making request for OperationModel(name=ListStreams)" in caplog.text
 
     def test_new_ones(self, options, proxy, client, call, batch_of, monkeypatch, tmp_path):
         """Credentials that were changed are found when the sink is opened again."""
