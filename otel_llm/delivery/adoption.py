@@ -8,6 +8,7 @@ middle is inherited from in turn.
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from otel_llm.delivery.store import Store, last_written
 from otel_llm.errors import JournalError
 
 logger = logging.getLogger(__name__)
+
+DRAFT_SECONDS = 60
+"""Nobody takes so long to make a folder, or to remove it."""
 
 _told: set[Path] = set()
 """Journals that could not be read; another time they may be."""
@@ -127,7 +131,7 @@ def purge(journal_dir: Path, oldest: float) -> int:
     """
     removed = 0
     for group in journal_dir.glob("*"):
-        _remove_drafts(group, oldest)
+        _remove_drafts(group)
         for folder in journals(group):
             if last_written(folder) < oldest and (descriptor := _take(folder)) is not None:
                 files.remove_folder(folder)
@@ -136,12 +140,12 @@ def purge(journal_dir: Path, oldest: float) -> int:
     return removed
 
 
-def _remove_drafts(group: Path, oldest: float) -> None:
+def _remove_drafts(group: Path) -> None:
     """
     Remove folders whose process died before it had made, or had removed, the whole of them.
     """
     for draft in group.glob(".[0-9]*-*"):
-        if last_written(draft) < oldest:
+        if last_written(draft) < time.time() - DRAFT_SECONDS:
             shutil.rmtree(draft, ignore_errors=True)
 
 

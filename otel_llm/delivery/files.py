@@ -111,7 +111,7 @@ def sync(descriptor: int) -> None:
     if _FULL_SYNC is not None:
         fcntl.fcntl(descriptor, _FULL_SYNC)
     else:
-        _datasync(descriptor)
+        getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def sync_folder(path: Path) -> None:
@@ -190,7 +190,6 @@ except ImportError:  # Windows keeps its records in memory
 
 _FULL_SYNC = getattr(fcntl, "F_FULLFSYNC", None)
 """Where plain `fsync` stops at the disk's own cache (macOS), this does not."""
-_datasync = getattr(os, "fdatasync", os.fsync)
 
 CAN_LOCK = fcntl is not None
 """Whether a journal on disk can be told from a dead process's."""

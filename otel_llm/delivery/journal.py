@@ -420,6 +420,8 @@ class Journal:
             if self.store is not None and not self.store.folder.exists():
                 self.abandon()
             store = self.store or self._create_folder()
+            if self._descriptor == _CLOSED:
+                store.clear()
             self._look_at_disk(store, self._ring.size)
             first = self._ring.first if self._ring else self.next
             if self._descriptor == _CLOSED:

@@ -150,6 +150,14 @@ class Store:
         self._remove(oldest[0])
         return True
 
+    def clear(self) -> None:
+        """
+        Remove what every sink has, also the last segment; nobody may be writing.
+        """
+        if self.delivered and not self._lagging:
+            for segment in tuple(self.segments):
+                self._remove(segment)
+
     def delete(self) -> None:
         """
         Remove the folder and all in it.

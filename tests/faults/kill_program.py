@@ -109,7 +109,7 @@ def drain(folder):
     """
     pipeline.current().delivery.start()
     deadline = time.monotonic() + SECONDS
-    while any((folder / "journal").glob("*/*/*.segment")):
+    while any((folder / "journal").glob("*/[0-9]*/*.segment")):
         if time.monotonic() > deadline:
             raise TimeoutError("some records stay")
         time.sleep(0.02)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -437,6 +438,17 @@ class TestAdoption:
         segment.write_bytes(b"")
         inheritance = inherit(group)
         assert read_all(reader(inheritance)) == []
+
+    def test_drafts(self, open_journal, tmp_path):
+        """What is left of a folder whose process died while it removed it is swept up a minute later."""
+        folder = self.leave(open_journal(), b"one")
+        draft = folder.rename(folder.with_name(f".{folder.name}"))
+        adoption.purge(tmp_path / "journal", 0)
+        assert draft.exists()
+        (segment,) = draft.glob("*.segment")
+        os.utime(segment, (0, time.time() - 2 * adoption.DRAFT_SECONDS))
+        adoption.purge(tmp_path / "journal", 0)
+        assert not draft.exists()
 
     def test_purge(self, open_journal, tmp_path):
         """Journals that nobody adopts are removed when they are too old."""
