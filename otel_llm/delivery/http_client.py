@@ -61,7 +61,7 @@ class HttpOptions:
     allow_http: bool = False
     """Whether records may be sent in the clear to another machine; to this one they always may."""
     ca_file: str = ""
-    """PEM file of the authorities to trust instead of the system's."""
+    """PEM file of the authorities to trust, instead of the system's or those of `SSL_CERT_FILE`."""
     cert_file: str = ""
     """PEM file of the certificate that we show to the server, with its key if `key_file` is not set."""
     key_file: str = ""

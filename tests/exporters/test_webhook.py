@@ -383,6 +383,13 @@ class TestTls:
             assert await sink.send(batch_of(call())) == Receipt.delivered()
             assert len(receiver.posts) == 1
 
+    async def test_trusted_by_the_environment(self, open_sink, certified, call, batch_of, monkeypatch):
+        """Where nothing is named, the authorities of the system are trusted, or those of `SSL_CERT_FILE`."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(certified.authority))
+        with Receiver(certificate=certified.server) as receiver:
+            sink = await open_sink(receiver.url)
+            assert await sink.send(batch_of(call())) == Receipt.delivered()
+
     @pytest.mark.parametrize(
         ("certificate", "trusted", "words"),
         [
