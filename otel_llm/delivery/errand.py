@@ -6,6 +6,7 @@ not settled stays where it was.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
@@ -112,7 +113,8 @@ def _wait(errands: Sequence[Errand], patience: float, tick: Callable[[], None]) 
 
 
 def _end(thread: LoopThread, errands: Sequence[Errand]) -> None:
-    thread.run(_all(errand.end() for errand in errands), 2 * _STOP_SECONDS)
+    with contextlib.suppress(TimeoutError):  # a sink that does not let itself be stopped ends with the process
+        thread.run(_all(errand.end() for errand in errands), 2 * _STOP_SECONDS)
 
 
 async def _all(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -1,19 +1,17 @@
 """`otel-llm journal drain`: delivers what dead processes left, and ends."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from otel_llm.cli.journal import work
-from otel_llm.cli.scope import Scope, add_folder, add_services, add_sinks, scope_of
+from otel_llm.cli.scope import Scope, scope_of
 from otel_llm.cli.units import many
 from otel_llm.delivery import adoption, setup
 from otel_llm.delivery.adoption import Inheritance
 from otel_llm.delivery.backlog import Group, sink_name
 from otel_llm.delivery.errand import Errand
 from otel_llm.delivery.spec import SinkSpec
-from otel_llm.telemetry.text import clean
 
 
 def add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,11 +19,7 @@ def add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     Add the action `drain`.
     """
     parser = actions.add_parser("drain", help="deliver what dead processes left, to the sinks of the settings")
-    add_folder(parser)
-    add_services(parser)
-    add_sinks(parser)
-    work.add_patience(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    work.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
             inheritance.close_if_delivered()
             inheritance.release()
     left = [*work.unfinished(errands, args.patience), *_left(scope)]
-    _tell(errands, left, as_json=args.json)
-    return 1 if left else 0
+    return work.tell(errands, left, "nothing is left" if errands else "nothing was left", as_json=args.json)
 
 
 def _adopt(group: Group, scope: Scope) -> list[Inheritance]:
@@ -97,14 +90,3 @@ def _why_untouched(scope: Scope, group: Group, key: str) -> str | None:
     if not scope.covers(group):
         return f"another service's; OTEL_SERVICE_NAME={quote(group.service)} otel-llm journal drain delivers them"
     return scope.why_not(key) or (None if scope.wants(key) else "not asked for")
-
-
-def _tell(errands: Sequence[Errand], left: Sequence[str], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"empty": not left, "sinks": work.document(errands), "left": list(left)}))
-        return
-    work.summary(errands)
-    for line in left:
-        print(f"left: {clean(line)}")
-    if not left:
-        print("nothing is left" if errands else "nothing was left")

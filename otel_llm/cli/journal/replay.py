@@ -1,19 +1,17 @@
 """`otel-llm journal replay`: sends dead letters to their sinks once more."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 from otel_llm.cli.journal import work
-from otel_llm.cli.scope import Scope, add_folder, add_services, add_sinks, scope_of
+from otel_llm.cli.scope import Scope, scope_of
 from otel_llm.cli.units import many
 from otel_llm.delivery import setup
 from otel_llm.delivery.backlog import DeadFile, Group, sink_name
 from otel_llm.delivery.errand import Errand
 from otel_llm.delivery.letters import Letters
 from otel_llm.delivery.spec import SinkSpec
-from otel_llm.telemetry.text import clean
 
 
 def add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,11 +19,7 @@ def add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     Add the action `replay`.
     """
     parser = actions.add_parser("replay", help="send dead letters to their sinks once more")
-    add_folder(parser)
-    add_services(parser)
-    add_sinks(parser)
-    work.add_patience(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    work.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -45,16 +39,8 @@ def run(args: argparse.Namespace) -> int:
     finally:
         for _, letters, _ in replayed:
             letters.close()
-    left = list(_left(scope))
-    if args.json:
-        print(json.dumps({"empty": not left, "sinks": work.document(errands), "left": left}))
-        return 1 if left else 0
-    work.summary(errands)
-    for line in [*work.unfinished(errands, args.patience), *left]:
-        print(f"left: {clean(line)}")
-    if not left:
-        print("no dead letter is left" if errands else "no dead letters")
-    return 1 if left else 0
+    left = [*work.unfinished(errands, args.patience), *_left(scope)]
+    return work.tell(errands, left, "no dead letter is left" if errands else "no dead letters", as_json=args.json)
 
 
 def _again(spec: SinkSpec) -> SinkSpec:

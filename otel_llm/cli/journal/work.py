@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -9,16 +10,35 @@ from typing import TYPE_CHECKING
 
 from otel_llm import pipeline
 from otel_llm.cli import table
-from otel_llm.cli.scope import Scope
+from otel_llm.cli.scope import Scope, add_folder, add_services, add_sinks
 from otel_llm.cli.units import many
 from otel_llm.delivery import errand
 from otel_llm.delivery.errand import Errand
 from otel_llm.delivery.packer import Reprice
+from otel_llm.telemetry.text import clean
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 PATIENCE_SECONDS = 30.0
+_HEAD = ("service", "sink", "delivered", "left out", "dead", "lost", "stay")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the options of what delivers and then ends.
+    """
+    add_folder(parser)
+    add_services(parser)
+    add_sinks(parser)
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help=f"give up when no sink took anything for so long ({PATIENCE_SECONDS:g})",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def repricing(scope: Scope) -> Reprice:
@@ -38,50 +58,17 @@ def do(errands: Sequence[Errand], patience: float) -> None:
         errand.run(errands, patience=patience, tick=tick)
 
 
-def summary(errands: Sequence[Errand]) -> None:
+def tell(errands: Sequence[Errand], left: Sequence[str], nothing: str, *, as_json: bool) -> int:
     """
-    Print what became of the records.
+    Print what became of the records and what is left, else `nothing`; gives the exit code.
     """
-    head = ("service", "sink", "delivered", "left out", "dead", "lost", "stay")
-    rows = []
-    for each in errands:
-        stats = each.stats
-        counts = (stats.events_sent, stats.filtered, stats.dead, stats.dropped, stats.pending_events)
-        rows.append((each.service, each.sink, *(f"{count:,}" for count in counts)))
-    if rows:
-        table.show(head, rows, right=range(2, len(head)))
-
-
-def document(errands: Sequence[Errand]) -> list[dict[str, object]]:
-    """
-    Give the same for JSON.
-    """
-    return [
-        {
-            "service": each.service,
-            "sink": each.sink,
-            "delivered": each.stats.events_sent,
-            "filtered": each.stats.filtered,
-            "dead": each.stats.dead,
-            "dropped": each.stats.events_dropped,
-            "stay": each.stats.pending_events,
-            "last_error": each.stats.last_error,
-        }
-        for each in errands
-    ]
-
-
-def add_patience(parser: argparse.ArgumentParser) -> None:
-    """
-    Add the option `--patience`.
-    """
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=PATIENCE_SECONDS,
-        metavar="SECONDS",
-        help=f"give up when no sink took anything for so long ({PATIENCE_SECONDS:g})",
-    )
+    if as_json:
+        print(json.dumps({"empty": not left, "sinks": list(map(_document, errands)), "left": list(left)}))
+        return 1 if left else 0
+    if errands:
+        table.show(_HEAD, list(map(_row, errands)), right=range(2, len(_HEAD)))
+    print("\n".join(f"left: {clean(line)}" for line in left) or nothing)
+    return 1 if left else 0
 
 
 def unfinished(errands: Sequence[Errand], patience: float) -> Iterator[str]:
@@ -94,6 +81,26 @@ def unfinished(errands: Sequence[Errand], patience: float) -> Iterator[str]:
             count = many(stats.pending_events, "record")
             reason = stats.last_error or f"nothing was taken for {patience:g} s"
             yield f"{each.service} to {each.sink}: {count}: {reason}"
+
+
+def _row(each: Errand) -> tuple[str, ...]:
+    stats = each.stats
+    counts = (stats.events_sent, stats.filtered, stats.dead, stats.dropped, stats.pending_events)
+    return (each.service, each.sink, *(f"{count:,}" for count in counts))
+
+
+def _document(each: Errand) -> dict[str, object]:
+    stats = each.stats
+    return {
+        "service": each.service,
+        "sink": each.sink,
+        "delivered": stats.events_sent,
+        "filtered": stats.filtered,
+        "dead": stats.dead,
+        "dropped": stats.events_dropped,
+        "stay": stats.pending_events,
+        "last_error": stats.last_error,
+    }
 
 
 @contextlib.contextmanager
