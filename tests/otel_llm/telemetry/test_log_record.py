@@ -111,3 +111,29 @@ class TestEvents:
         """
         (event,) = logging.emit(event_name=EVENT_NAME, observed_timestamp=7)
         assert (event.timestamp_ns, event.severity_number, event.severity_text) == (7, 0, "")
+
+
+class TestOddRecords:
+    def test_what_no_reader_could_take_is_replaced(self, logging):
+        """
+        Another instrumentation's record is mended where it is odd, also for exporters that see it later.
+        """
+        (event,) = logging.emit(
+            timestamp=2**70,
+            observed_timestamp=7,
+            severity_text="\ud800",
+            body={"a": {1, 2}},
+            attributes={"gen_ai.operation.name": "chat", "seed": 2**70},
+            event_name="acme.\ud800",
+        )
+        (exported,) = logging.exported.get_finished_logs()
+        assert (event.timestamp_ns, event.severity_text, event.name) == (7, "\ufffd", "acme.\ufffd")
+        assert (event.body, event.get("seed")) == ({"a": [1, 2]}, str(2**70))
+        assert exported.log_record.body == event.body
+        assert dict(exported.log_record.attributes) == event.attributes
+
+    def test_nothing_is_raised_into_the_application(self, logging):
+        """
+        A record that is none at all is left out, and whoever emitted it does not hear of it.
+        """
+        assert logging.emit(event_name=EVENT_NAME, severity_number="loud") == []
