@@ -53,6 +53,7 @@ def main() -> None:
     curve, lags = _emit(delivery, order["rate"], order["seconds"])
     begun, cpu = time.monotonic(), time.process_time()
     flushed = delivery.flush(60)
+    curve.append(_rss_mib())
     stats = delivery.stats()["sink"]
     delivery.shutdown(5)
     told = {

@@ -151,7 +151,7 @@ def _run(tmp_path: Path, **order) -> dict:
 def _check(told: dict) -> None:
     stats, curve = told["stats"], told["rss_mib"]
     figures = {name: told[name] for name in ("cpu_seconds", "worst_lag", "flush_seconds")}
-    sys.stdout.write(f"\nRSS in MiB, each second: {curve}\n{figures}\n")
+    sys.stdout.write(f"\nRSS in MiB, each second and after the flush: {curve}\n{figures}\n")
     assert told["flushed"]
     assert (stats["events_produced"], stats["events_sent"], stats["pending_events"]) == (TOTAL, TOTAL, 0)
     assert (stats["events_dropped"], stats["dead"]) == ({}, 0)
