@@ -252,6 +252,22 @@ class TestAnswers:
         with receiver.holding(), pytest.raises(NotDelivered, match=r"^no answer from 127\.0\.0\.1 within 50 ms$"):
             await sink.send(batch_of(call()))
 
+    async def test_timeouts_leave_room(self, open_sink, receiver, call, batch_of):
+        """A request that is given up, by its timeout or by who sent it, gives its connection back."""
+        sink = await open_sink(timeout_ms=250, max_conns_per_host=1)
+        with receiver.holding():
+            for _ in range(2):
+                with pytest.raises(NotDelivered):
+                    await sink.send(batch_of(call()))
+            sending = asyncio.create_task(sink.send(batch_of(call())))
+            await asyncio.sleep(0.01)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        last = call()
+        while last.id not in [record["event_id"] for record in receiver.records]:
+            with contextlib.suppress(NotDelivered):
+                await sink.send(batch_of(last))
+
     async def test_nobody_there(self, open_sink, receiver, call, batch_of):
         """A server that is not there is reported with the system's reason."""
         receiver.stop()
