@@ -331,7 +331,7 @@ class _Long(JournalMachine):
     """The same, for longer."""
 
 
-_Long.TestCase.settings = settings(max_examples=1000, stateful_step_count=50, **QUICK)
+_Long.TestCase.settings = settings(max_examples=500, stateful_step_count=50, **QUICK)
 
 
 @pytest.mark.slow

@@ -1,59 +1,69 @@
-"""What each durability asks of the disk, seen where the kernel is asked."""
+"""When the disk is asked to confirm, by durability."""
 
-import os
+import threading
 
 import pytest
 
 from otel_llm.delivery import files
+from otel_llm.delivery.journal import Journal
 
 
 @pytest.fixture
 def synced(monkeypatch):
-    """
-    Give the sizes that files had when the disk was asked to keep them.
-    """
-    sizes: list[int] = []
+    """Give a list that grows with every sync of a file."""
+    noted = []
+    sync = files.sync
+
+    def note(descriptor):
+        sync(descriptor)
+        noted.append(descriptor)
+
+    monkeypatch.setattr(files, "sync", note)
+    return noted
+
+
+def test_process(deliver, spec, scripted, make_event, synced):
+    """Durability `process` waits for no disk."""
+    delivery = deliver(spec(scripted()))
+    assert delivery.append(make_event())
+    assert delivery.flush(10)
+    assert not synced
+
+
+def test_power(deliver, spec, scripted, make_event, synced, eventually):
+    """With durability `power` records are synced by and by, without the emitter."""
+    delivery = deliver(spec(scripted()), durability="power")
+    assert delivery.append(make_event())
+    assert eventually(lambda: synced)
+
+
+def test_always(deliver, spec, scripted, make_event, synced):
+    """With durability `always` the disk has a record when `append` returns."""
+    delivery = deliver(spec(scripted()), durability="always")
+    for number in range(1, 4):
+        assert delivery.append(make_event())
+        assert len(synced) >= number
+
+
+def test_group_commit(tmp_path, settings, monkeypatch, eventually):
+    """Records that arrive while the disk is busy are synced together."""
+    log = Journal(tmp_path / "group", settings(durability="always"), ["s"], rejected=print, wake=lambda: None)
+    entered, let_go, syncs = threading.Event(), threading.Event(), []
 
     def sync(descriptor):
-        sizes.append(os.fstat(descriptor).st_size)
-        real(descriptor)
+        syncs.append(descriptor)
+        entered.set()
+        assert let_go.wait(20)
 
-    real = files.sync
     monkeypatch.setattr(files, "sync", sync)
-    return sizes
-
-
-def segment_size(settings):
-    return sum(path.stat().st_size for path in settings().journal_dir.glob("*/*/*.segment"))
-
-
-@pytest.fixture
-def start(deliver, spec, scripted):
-    """
-    Give a function that starts a delivery whose sink is down, so that everything stays in the journal.
-    """
-    return lambda durability: deliver(spec(scripted(*[OSError()] * 10_000)), durability=durability)
-
-
-def test_process(start, make_event, synced):
-    """`process` never waits for the disk."""
-    delivery = start("process")
-    for number in range(20):
-        delivery.append(make_event(number))
-    delivery.shutdown(0)
-    assert synced == []
-
-
-def test_always(start, make_event, settings, synced):
-    """`always` returns from an append when the disk was asked to keep it."""
-    delivery = start("always")
-    for number in range(5):
-        delivery.append(make_event(number))
-        assert max(synced) == segment_size(settings)
-
-
-def test_power(start, make_event, settings, synced, eventually):
-    """`power` returns at once, and asks the disk soon after."""
-    delivery = start("power")
-    delivery.append(make_event(1))
-    assert eventually(lambda: synced and max(synced) == segment_size(settings))
+    threads = [threading.Thread(target=log.append, args=(b"%d" % number,)) for number in range(8)]
+    threads[0].start()
+    assert entered.wait(20)
+    for thread in threads[1:]:
+        thread.start()
+    assert eventually(lambda: log.next == 8)
+    let_go.set()
+    for thread in threads:
+        thread.join(20)
+    log.abandon()
+    assert len(syncs) == 2

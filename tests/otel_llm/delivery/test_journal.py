@@ -277,6 +277,16 @@ class TestUnwritable:
         log.append(payload(3))
         assert read_all(reader(log)) == [b"0", b"1", b"2", b"3"]
 
+    def test_to_the_end(self, open_journal, group, caplog):
+        """When the disk does not come back before the process ends, how many records that costs is said."""
+        group.parent.parent.mkdir(parents=True, exist_ok=True)
+        group.parent.write_text("in the way")
+        log = open_journal()
+        for number in range(3):
+            log.append(payload(number))
+        log.harden()
+        assert "3 records that no disk took end with the process" in caplog.text
+
     def test_deleted_folder(self, open_journal, monkeypatch):
         """When somebody deletes the journal under us, a new one is begun."""
         monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
