@@ -1,4 +1,10 @@
-"""SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read."""
+"""
+SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read.
+
+No connection may be open while the process forks. What SQLite knows of its locks would be inherited, the locks would
+not: the child would take none, and the process that closes the file first would delete the log in which the other one
+goes on writing.
+"""
 
 import os
 import sqlite3
@@ -6,7 +12,9 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
+from otel_llm.delivery import native
 from otel_llm.delivery.sink import DELIVERED, Batch, BlockingSink, Receipt, Record, Rejected
 from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
 
@@ -43,35 +51,61 @@ class SqliteSink(BlockingSink):
     def __init__(self, options: SqliteOptions) -> None:
         self._options = options
         self._connection: sqlite3.Connection | None = None
+        self._in_use = native.new_lock()
+        _sinks.add(self)
 
     def open(self) -> None:
-        self.close()
-        path = Path(self._options.path).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        seconds = self._options.busy_timeout_ms / 1000
-        self._connection = sqlite3.connect(path, timeout=seconds, isolation_level=None)
-        _write_ahead(self._connection, seconds)
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        for statement in SQLITE_SCHEMA:
-            self._connection.execute(statement)
+        with self._in_use:
+            self._open()
 
     def send(self, batch: Batch) -> Receipt:
         try:
-            self._insert([_row(record) for record in batch.records])
+            rows = [_row(record) for record in batch.records]
+            with self._in_use:
+                self._insert(self._connection or self._open(), rows)
         except _NEVER_TAKEN as error:
             return Receipt(Rejected(f"SQLite does not take it: {error}"))
         return Receipt(DELIVERED)
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        with self._in_use:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
 
-    def _insert(self, rows: list[tuple[object, ...]]) -> None:
-        if self._connection is None:
-            raise sqlite3.OperationalError("the database is not open")
-        with closing(self._connection.cursor()) as cursor:
+    def pause(self) -> bool:
+        """
+        Close the file and keep it closed until `resume`; False when it is in use for too long.
+        """
+        if not self._in_use.acquire(timeout=_LONGEST_FORK_WAIT):
+            return False
+        self.close()
+        return True
+
+    def resume(self) -> None:
+        """
+        Let the file be opened again, when the next batch comes.
+        """
+        self._in_use.release()
+
+    def _open(self) -> sqlite3.Connection:
+        self.close()
+        path = Path(self._options.path).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        seconds = self._options.busy_timeout_ms / 1000
+        # Not only in our thread: the one that forks closes it.
+        connection = sqlite3.connect(path, timeout=seconds, isolation_level=None, check_same_thread=False)
+        self._connection = connection
+        _write_ahead(connection, seconds)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        for statement in SQLITE_SCHEMA:
+            connection.execute(statement)
+        return connection
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+        with closing(connection.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 cursor.executemany(SQLITE_INSERT, rows)
@@ -90,6 +124,26 @@ _NEVER_TAKEN = (
     ValueError,
 )
 """What SQLite and we raise over a value that will be no better next time."""
+
+
+_LONGEST_FORK_WAIT = 2.0
+"""Seconds that a fork waits for a batch to be written."""
+
+_sinks: WeakSet[SqliteSink] = WeakSet()
+_paused: list[SqliteSink] = []
+
+
+def _pause_all() -> None:
+    _paused.extend(sink for sink in tuple(_sinks) if sink.pause())
+
+
+def _resume_all() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_resume_all)
 
 
 def _write_ahead(connection: sqlite3.Connection, seconds: float) -> None:

@@ -17,7 +17,7 @@ LATE = {**SQLITE, "OTEL_LLM_FLUSH_INTERVAL_MS": "60000"}
 """Nothing is delivered before the process ends, unless somebody asks."""
 
 STUCK = ("dead", "silent", "stubborn", "blocking", "rude")
-_SINKS = {name: f"stuck_sinks:{name.title()}" for name in (*STUCK, "resolving")}
+_SINKS = {name: f"stuck_sinks:{name.title()}" for name in (*STUCK, "resolving", "parting")}
 _WAITS = "from calls import call\ncall('next-start')\ninput()"
 
 

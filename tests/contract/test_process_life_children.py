@@ -158,6 +158,47 @@ if not child:
             [("child", "success"), ("stream", "success")],
         )
 
+    def test_child_that_outlives_its_parent(self, life):
+        """
+        A child goes on writing into the database that its parent has closed.
+        """
+        program = in_main("""
+import otel_llm
+call("parent")
+assert otel_llm.flush(20)
+gone, parent = os.pipe()
+ready, child = os.pipe()
+if os.fork():
+    os.read(ready, 1)
+    sys.exit()
+os.close(parent)
+call("child-before")
+assert otel_llm.flush(20)
+os.write(child, b"!")
+assert os.read(gone, 1) == b""
+call("child-after")
+""")
+        finished(life, program, **LATE)
+        assert (len(life.asked), life.stored) == (3, life.asked)
+
+    @pytest.mark.parametrize("calls", ["", "call('child')"], ids=["idle", "calling"])
+    def test_inherited_client(self, calls, life):
+        """
+        A child never lets go of a client that it inherited: its goodbye would reach the parent's server.
+        """
+        program = in_main(f"""
+import otel_llm
+call("parent")
+assert otel_llm.flush(20)
+if not os.fork():
+    {calls}
+    sys.exit()
+os.wait()
+""")
+        finished(life, program, OTEL_LLM_SINKS="parting", OTEL_LLM_PARTING_PATH="calls")
+        assert len((life.folder / "calls").read_text().splitlines()) == len(life.asked)
+        assert not (life.folder / "goodbyes").exists()
+
     @pytest.mark.slow
     def test_fork_while_threads_call(self, life):
         """

@@ -1,4 +1,5 @@
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -143,10 +144,19 @@ def test_open_again(open_sink, query, call, batch_of):
     assert query("SELECT count(*) FROM llm_calls") == [(2,)]
 
 
-def test_not_open(path, call, batch_of):
-    """Sending without opening raises, which means: retry."""
-    with pytest.raises(sqlite3.OperationalError):
-        SqliteSink(SqliteOptions(path=str(path))).send(batch_of(call()))
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork(open_sink, batch_of, call, query):
+    """The file is closed while the process forks, and opened again by the next batch."""
+    sink = open_sink()
+    sink.send(batch_of(call()))
+    child = os.fork()
+    if not child:
+        os._exit(sink._connection is not None)
+    status = os.waitpid(child, 0)[1]
+    closed = sink._connection is None
+    sink.send(batch_of(call()))
+    sink.close()
+    assert (status, closed, query("SELECT count(*) FROM llm_calls")) == (0, True, [(2,)])
 
 
 def test_mode(open_sink, path):

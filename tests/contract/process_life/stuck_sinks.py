@@ -3,6 +3,7 @@ Sinks that do not do what they are asked to, and one that needs the network to t
 """
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -92,6 +93,16 @@ class Rude(Silent):
     async def send(self, _batch: Batch) -> Receipt:
         while True:
             time.sleep(60)  # noqa: ASYNC251 - that is the fault
+
+
+class Parting(RecordingSink):
+    """
+    Says goodbye when it is let go of, as clients do that hold a connection.
+    """
+
+    def __del__(self) -> None:
+        with Path("goodbyes").open("a") as file:
+            file.write(f"{os.getpid()}\n")
 
 
 class Resolving(RecordingSink):
