@@ -33,7 +33,7 @@ def add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 def run(args: argparse.Namespace) -> int:
     """
-    Say what would go, ask, and delete; 0 when it is gone, 1 when somebody declined.
+    Say what would go, ask, and delete; 0 when it is gone, 1 when somebody declined or was faster.
     """
     scope = scope_of(args)
     before = time.time() - args.older_than
@@ -51,8 +51,11 @@ def run(args: argparse.Namespace) -> int:
         _give_up(scope, group, [left for of, left in journals if of is group])
     for _, file in letters:
         _delete(file)
-    print("deleted")
-    return 0
+    kept = [journal for _, journal in journals if scope.sinks is None and journal.folder.exists()]
+    for journal in kept:
+        print(f"kept: another process has taken over the journal of {journal.process}")
+    print("deleted" if not kept else "deleted the rest")
+    return 1 if kept else 0
 
 
 def _is_meant(scope: Scope, journal: ProcessJournal, before: float) -> bool:

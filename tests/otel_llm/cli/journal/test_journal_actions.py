@@ -22,6 +22,14 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
+TAKE = """
+import os, sys, time
+from otel_llm.delivery.files import try_lock
+
+print(try_lock(os.open(sys.argv[1], os.O_WRONLY)), flush=True)
+time.sleep(60)
+"""
+
 
 class TestLs:
     def test_nothing(self, journal, shop):
@@ -152,6 +160,14 @@ class TestDrain:
         assert code == 1
         assert "left: shop to bus: 2 records: " in text
         assert "pip install 'acme_bus[bus]'" in text
+
+    def test_two_at_once(self, shop, otel_llm):
+        """Of two that drain at the same time each journal is delivered by one."""
+        for _ in range(6):
+            shop.leave(20)
+        drains = [otel_llm("journal", "drain", **shop.environ()) for _ in range(2)]
+        assert [process.wait(30) for process in drains] == [0, 0]
+        assert shop.numbers == sorted([*range(20)] * 6)
 
     @pytest.mark.usefixtures("interruptible")
     def test_interrupted(self, shop, otel_llm):
@@ -297,6 +313,26 @@ class TestPurge:
         code, text = journal("purge")
         assert (code, len(groups(shop.journal))) == (1, 1)
         assert "--yes deletes without" in text
+
+    def test_an_heir_is_faster(self, journal, shop, monkeypatch):
+        """A journal that a living process takes over meanwhile is kept, and that is said."""
+        shop.leave(2)
+        (left,) = groups(shop.journal)[0].left
+        heirs = []
+
+        def take_over(_prompt):
+            heirs.append(
+                subprocess.Popen([sys.executable, "-c", TAKE, str(left.folder / "lock")], stdout=subprocess.PIPE)
+            )
+            heirs[0].stdout.readline()
+            return "y"
+
+        monkeypatch.setattr("builtins.input", take_over)
+        code, text = journal("purge")
+        heirs[0].kill()
+        heirs[0].communicate()
+        assert (code, left.folder.exists()) == (1, True)
+        assert f"kept: another process has taken over the journal of {left.process}" in text
 
     def test_one_sink(self, journal, shop):
         """Only what that sink waits for is given up; the others still get theirs."""
