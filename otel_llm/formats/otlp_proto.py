@@ -74,14 +74,13 @@ _from_key = msgspec.msgpack.Decoder(Resource).decode
 
 
 def _record(event: Event) -> bytes:
-    attributes = event.attributes
     return b"".join(
         (
             _moment(_TIME, event.timestamp_ns),
             _SEVERITY_NUMBER + _varint(unsigned(event.severity_number, 31)) if event.severity_number else b"",
             _text(_SEVERITY_TEXT, event.severity_text),
             _field(_BODY, _any(event.body)),
-            *[_field(_ATTRIBUTES, _key(name) + _field(_VALUE, _any(attributes[name]))) for name in attributes],
+            *[_attribute(name, value) for name, value in event.attributes.items()],
             _flags(_FLAGS, unsigned(event.trace_flags, 32)) if event.trace_flags else b"",
             _id(_TRACE_ID, event.trace_id, 16),
             _id(_SPAN_ID, event.span_id, 8),
@@ -89,6 +88,20 @@ def _record(event: Event) -> bytes:
             _text(_EVENT_NAME, event.name),
         )
     )
+
+
+def _attribute(name: str, value: Any) -> bytes:
+    """
+    Give one attribute; most are short texts, which are written in one go.
+    """
+    key = _key(name)
+    if type(value) is str:
+        data = value.encode()
+        size = len(data)
+        whole = len(key) + size + 4
+        if whole < _MORE:
+            return b"\x32%c%b\x12%c\x0a%c%b" % (whole, key, size + 2, size, data)
+    return _field(_ATTRIBUTES, key + _field(_VALUE, _any(value)))
 
 
 @lru_cache(maxsize=64)
