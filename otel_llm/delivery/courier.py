@@ -338,10 +338,8 @@ class Courier:
             self.breaker.delay(1, after)
 
     def _why(self, batch: Batch, retries: Sequence[Retry], error: BaseException | None) -> str:
-        if error is not None:
-            return self._diagnosis.of(error, batch.records)
-        reason = next((retry.reason for retry in retries if retry.reason), None)
-        return self._diagnosis.clean(reason) if reason else "the sink asked to retry"
+        reason = next((retry.reason for retry in retries if retry.reason), "the sink asked to retry")
+        return self._diagnosis.of(error or NotDelivered(reason), batch.records)
 
     def _failed(self, after: float | None, *, refused: bool) -> None:
         first = self.breaker.failures == 0 or (refused and not self.breaker.broken)

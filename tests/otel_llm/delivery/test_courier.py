@@ -329,7 +329,7 @@ class TestWords:
         ValueError(f"cannot send {CANARY}"),
         ConnectionError(CANARY),
         NotDelivered(f"HTTP 500: cannot index '{CANARY}' with swordfish"),
-        Receipt(Retry(reason="HTTP 503 for swordfish")),
+        Receipt(Retry(reason=f"HTTP 503 for swordfish: {CANARY}")),
     )
 
     @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
