@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, Protocol
 
 from otel_llm import diagnostics
-from otel_llm.delivery.http_address import Url
+from otel_llm.delivery.http_address import Url, check_scheme
 from otel_llm.delivery.sink import DELIVERED, Batch, Outcome, Receipt, Record, Rejected, Retry
 from otel_llm.delivery.template import field, fill, is_template, read_field, read_template
 from otel_llm.errors import MissingExtra
@@ -224,8 +224,18 @@ def _contradictions(options: KafkaOptions) -> list[str]:
         and bool(options.sasl_token) == bool(options.sasl_token_url),
         "sasl_client_id and sasl_client_secret beside sasl_token_url": options.sasl_token_url
         and not (options.sasl_client_id and options.sasl_client_secret),
+        "https in sasl_token_url (http only to this machine)": options.sasl_token_url
+        and _is_in_the_clear(options.sasl_token_url),
     }
     return [expected for expected, broken in checks.items() if broken]
+
+
+def _is_in_the_clear(url: Secret) -> bool:
+    try:
+        check_scheme(url, allow_http=False)
+    except ValueError:
+        return True
+    return False
 
 
 Headers = list[tuple[str, str | bytes | None]]

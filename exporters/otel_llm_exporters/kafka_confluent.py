@@ -210,9 +210,25 @@ def _sasl(options: KafkaOptions) -> dict[str, Any]:
     if options.sasl_mechanism is None:
         return {}
     told: dict[str, Any] = {"sasl.mechanism": options.sasl_mechanism.upper()}
-    if options.sasl_mechanism == "oauthbearer":
+    if options.sasl_token_url:
+        return told | _token_server(options)
+    if options.sasl_token:
         return told | {"oauth_cb": lambda _: tuple(kafka_oauth.token(options))}
     return told | {"sasl.username": options.sasl_username, "sasl.password": options.sasl_password.reveal()}
+
+
+def _token_server(options: KafkaOptions) -> dict[str, str]:
+    """
+    Let librdkafka fetch tokens in its own thread.
+    """
+    told = {
+        "method": "oidc",
+        "token.endpoint.url": options.sasl_token_url.reveal(),
+        "client.id": options.sasl_client_id,
+        "client.secret": options.sasl_client_secret.reveal(),
+        "scope": options.sasl_scope,
+    }
+    return {f"sasl.oauthbearer.{name}": value for name, value in told.items() if value}
 
 
 _SILENT: Final = logging.Logger("silent", level=logging.CRITICAL + 1)  # noqa: LOG001 - it is nobody else's

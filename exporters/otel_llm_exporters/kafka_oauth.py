@@ -3,6 +3,7 @@
 import time
 from base64 import b64encode
 from typing import Annotated, Final, NamedTuple
+from urllib.error import HTTPError
 from urllib.parse import quote_plus, urlencode
 from urllib.request import Request, urlopen
 
@@ -43,8 +44,12 @@ def token(options: KafkaOptions) -> Token:
     try:
         with urlopen(request, timeout=options.timeout_ms / 1000) as response:  # noqa: S310 - same
             answer = msgspec.json.decode(response.read(), type=_Answer)
+    except HTTPError as error:
+        error.close()
+        kind = Unauthorized if error.code in _REFUSED else NotDelivered
+        raise kind(f"no token for Kafka: status {error.code}") from error
     except (OSError, msgspec.MsgspecError) as error:
-        raise _failure(error) from error
+        raise NotDelivered(f"no token for Kafka: {type(error).__name__}") from error
     return Token(answer.access_token, time.time() + answer.expires_in)
 
 
@@ -59,9 +64,3 @@ def _basic(options: KafkaOptions) -> str:
     """
     pair = f"{quote_plus(options.sasl_client_id)}:{quote_plus(options.sasl_client_secret.reveal())}"
     return f"Basic {b64encode(pair.encode()).decode()}"
-
-
-def _failure(error: Exception) -> NotDelivered:
-    status = getattr(error, "code", None)
-    kind = Unauthorized if status in _REFUSED else NotDelivered
-    return kind(f"no token for Kafka: {f'status {status}' if status else type(error).__name__}")

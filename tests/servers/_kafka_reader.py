@@ -17,24 +17,30 @@ class Message(NamedTuple):
     headers: dict
 
 
-def read(endpoint, topic, timeout=30.0, **settings):
+def read(endpoint, topic):
     """
-    Give all messages of a topic, partition after partition, each in order; `settings` are librdkafka's, `_` for `.`.
+    Give all messages of a topic, partition after partition, each in order.
     """
-    own = {name.replace("_", "."): value for name, value in settings.items()}
+    return sorted(messages(endpoint, topic))
+
+
+def messages(endpoint, topic, timeout=30.0):
+    """
+    Go through all messages of a topic, as they come.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": endpoint,
             "group.id": "tests",
             "enable.auto.commit": False,
             "fetch.message.max.bytes": 50_000_000,
+            "fetch.wait.max.ms": 20,
             "log_level": 0,
-            **own,
         }
     )
     try:
         partitions = consumer.list_topics(topic, timeout).topics[topic].partitions
-        return sorted(_messages(consumer, [TopicPartition(topic, number) for number in partitions], timeout))
+        yield from _messages(consumer, [TopicPartition(topic, number) for number in partitions], timeout)
     finally:
         consumer.close()
 

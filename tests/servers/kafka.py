@@ -37,6 +37,8 @@ def install():
     """
     Give the folder of Kafka's jars.
     """
+    installers.apt("default-jre-headless", provides="java")
+    installers.apt("maven", provides="mvn")
     return installers.maven(
         f"kafka-{VERSION}",
         f"org.apache.kafka:kafka_2.13:{VERSION}",
@@ -49,7 +51,8 @@ def start(**settings):
     """
     Start a broker with no topics; `settings` are the broker's own, `_` for `.`.
     """
-    java = [tool("java", "apt-get install default-jre-headless"), *_JVM, "-cp", f"{install()}/*"]
+    jars = install()
+    java = [tool("java", "apt-get install default-jre-headless"), *_JVM, "-cp", f"{jars}/*"]
     folder = new_folder("kafka")
     issued = certificates.issue(folder)
     addresses = {name: f"{ports.HOST}:{ports.free()}" for name in _LISTENERS}
@@ -81,7 +84,7 @@ class Broker(Program):
         Make a topic; `settings` are the topic's own, `_` for `.`.
         """
         own = {name.replace("_", "."): str(value) for name, value in settings.items()}
-        admin = AdminClient({"bootstrap.servers": self.endpoint})
+        admin = AdminClient({"bootstrap.servers": self.endpoint, "log_level": 0})
         made = admin.create_topics([NewTopic(topic, partitions, 1, config=own)])
         made[topic].result(30)
 

@@ -1,20 +1,55 @@
 """Kafka sinks on either client, batches for them, and what arrived."""
 
 import contextlib
+import http.server
 import itertools
+import threading
 import time
+from urllib.parse import parse_qs
 
 import pytest
 
 from otel_llm import plugins
+from otel_llm.delivery import setup
+from otel_llm.delivery.delivery import Delivery
 from otel_llm.delivery.sink import Batch, Record
+from otel_llm.delivery.spec import DeliverySettings
 from otel_llm.formats import otel
-from otel_llm.settings import SinkSettings
+from otel_llm.settings import SinkCommon, SinkSettings
 from otel_llm.telemetry.event import Event, new_event_id
 from tests.servers._kafka_reader import read
 
 CLIENTS = ("aiokafka", "confluent")
 _numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def serve_logins(status, answer):
+    """
+    Give the URL of a server that answers every request so, and the requests it had.
+    """
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            seen.append((self.headers["Authorization"], parse_qs(body)))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/token", seen
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def make_event(number=0, text="", trace_id="a" * 32, **attributes):
@@ -118,10 +153,29 @@ def arrived():
     Give a function that reads the event ids in a topic, by another client than ours, in order.
     """
 
-    def ids(endpoint, topic, **settings):
-        return [message.headers["event_id"].decode() for message in read(endpoint, topic, **settings)]
+    def ids(endpoint, topic):
+        return [message.headers["event_id"].decode() for message in read(endpoint, topic)]
 
     return ids
+
+
+@pytest.fixture
+def deliver(client, tmp_path):
+    """
+    Give a function that opens a delivery to a topic; it ends with the test.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(endpoint, topic, *, journal_bytes=2**29, batch_size=100, **options):
+            own = {"brokers": endpoint, "topic": topic, "client": client, **options}
+            shared = SinkCommon(batch_size=batch_size, batch_bytes=2**24, flush_interval_ms=50)
+            spec = setup.sink_spec(SinkSettings("kafka", "kafka", own, shared))
+            settings = DeliverySettings(journal_dir=tmp_path / "journal", journal_max_bytes=journal_bytes)
+            delivery = Delivery(sinks=[spec], settings=settings)
+            stack.callback(delivery.shutdown, 5)
+            return delivery
+
+        yield make
 
 
 @pytest.fixture
@@ -130,3 +184,11 @@ def ids():
     Give a function that names the events of a batch.
     """
     return lambda batch: [record.event.id for record in batch.records]
+
+
+@pytest.fixture
+def login_server():
+    """
+    Give a function that starts a server for tokens, for a while.
+    """
+    return serve_logins

@@ -102,6 +102,18 @@ class TestSecurity:
             await sink.send(batch(10))
         assert len(arrived(broker.endpoint, topic)) == 10
 
+    async def test_fetched_token(self, opened, broker, topic, batch, arrived, login_server):
+        """A bearer token is fetched from where it is given."""
+        answer = {"access_token": bearer("shop"), "expires_in": 600, "token_type": "Bearer"}
+        client = {"sasl_client_id": "shop", "sasl_client_secret": "correct-horse"}
+        with login_server(200, json.dumps(answer).encode()) as (url, seen):
+            async with opened(
+                broker.at("sasl"), topic, sasl_mechanism="oauthbearer", sasl_token_url=url, **client
+            ) as sink:
+                await sink.send(batch(10))
+        assert len(arrived(broker.endpoint, topic)) == 10
+        assert seen[0] == ("Basic c2hvcDpjb3JyZWN0LWhvcnNl", {"grant_type": ["client_credentials"]})
+
     @pytest.mark.parametrize("mechanism", ["plain", "scram-sha-256", "scram-sha-512", "oauthbearer"])
     async def test_refused(self, opened, broker, topic, mechanism):
         """Refused credentials are told as such, soon, and without them."""
