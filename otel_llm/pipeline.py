@@ -6,7 +6,6 @@ A `Pipeline` is the recorder that operations report to. It is started once per p
 """
 
 import atexit
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -30,7 +29,7 @@ from otel_llm.capture.exchange import Exchange
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.observer import Observer
 from otel_llm.capture.operation import Operation
-from otel_llm.delivery import shared
+from otel_llm.delivery import native, process, shared
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.pricing.book import PriceBook
 from otel_llm.pricing.cost import Cost
@@ -321,7 +320,8 @@ _SDK_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 _joined: WeakSet[Any] = WeakSet()
 """The LoggerProviders that have our processor, whichever pipeline runs."""
 
-_lock = threading.Lock()
+_lock = native.new_lock()
+process.hold_at_fork(_lock)
 _pipeline: Pipeline | None = None
 
 

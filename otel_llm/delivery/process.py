@@ -32,6 +32,14 @@ def on_fork(method: Callable[[], None]) -> None:
     _add(_in_child, method)
 
 
+def hold_at_fork(lock: "threading.RLock") -> None:
+    """
+    Let nobody fork in the middle of what a lock guards: the child would get it half done, and the lock held.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
 def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:
     """
     Call two bound methods at the end of the process; their objects are not kept alive.

@@ -5,7 +5,6 @@ A sink that is named both ways is one sink. Records reach it through the process
 an exporter (`offer`); what was taken is only acknowledged when it is offered.
 """
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from typing import Final
 from opentelemetry import metrics
 
 from otel_llm import diagnostics
-from otel_llm.delivery import self_metrics, setup
+from otel_llm.delivery import native, process, self_metrics, setup
 from otel_llm.delivery.delivery import Delivery
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.event import Event
@@ -24,7 +23,8 @@ from otel_llm.telemetry.spans import SCOPE
 REMEMBERED: Final = 50_000
 """Ids of records that were taken, kept to know them again."""
 
-_lock = threading.Lock()
+_lock = native.new_lock()
+process.hold_at_fork(_lock)
 _exporters: dict[str, Mapping[str, object]] = {}
 _delivery: Delivery | None = None
 _started = False

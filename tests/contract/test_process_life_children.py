@@ -114,6 +114,7 @@ if __name__ == "__main__":
 class TestFork:
     """`os.fork`, at inconvenient moments."""
 
+    @pytest.mark.slow
     def test_generations(self, life):
         """
         Parent, child and grandchild each record their own calls, and all that was waiting in the parent stays its own.
@@ -181,6 +182,7 @@ call("child-after")
         finished(life, program, **LATE)
         assert (len(life.asked), life.stored) == (3, life.asked)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("calls", ["", "call('child')"], ids=["idle", "calling"])
     def test_inherited_client(self, calls, life):
         """
@@ -225,6 +227,37 @@ for thread in threads:
         finished(life, program, **SQLITE)
         assert (len(life.asked), life.stored) == (88, life.asked)
 
+    def test_fork_while_another_thread_switches_on(self, life):
+        """
+        Who forks while another thread makes the pipeline waits, and the child has a whole one.
+        """
+        program = """
+import os, signal, threading
+import otel_llm.pipeline
+
+begun = threading.Event()
+
+def switch_on():
+    with otel_llm.pipeline._lock:
+        begun.set()
+        otel_llm.configure(sinks=["sqlite"])
+
+thread = threading.Thread(target=switch_on)
+thread.start()
+begun.wait()
+child = os.fork()
+signal.alarm(20)
+otel_llm.configure(sinks=["sqlite"])
+from calls import call
+call("parent" if child else "child")
+if child:
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+"""
+        done = life.run(program, **LATE, launcher=None)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (len(life.asked), life.stored) == (2, life.asked)
+
     @pytest.mark.slow
     def test_fork_then_os_exit(self, life):
         """
@@ -240,6 +273,7 @@ os.wait()
         finished(life, program, **LATE)
         life.start_again()
 
+    @pytest.mark.slow
     def test_daemonised(self, life):
         """
         A program that detaches itself by two forks records what it does afterwards.

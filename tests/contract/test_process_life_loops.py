@@ -38,6 +38,7 @@ call("after")
         finished(life, program)
         assert (len(life.asked), life.stored) == (4, life.asked)
 
+    @pytest.mark.slow
     def test_loop_closed_on_an_open_stream(self, life):
         """
         A stream that is open when its loop closes is one cancelled call.
@@ -61,6 +62,7 @@ loop.close()
         done = life.run(program, **LATE)
         assert (done.returncode, life.rows(columns="request_model, status")) == (0, [("open", "cancelled")])
 
+    @pytest.mark.slow
     def test_cancelled_tasks(self, life):
         """
         Tasks that `asyncio.run` cancels at its end are recorded as cancelled, each once.
@@ -81,6 +83,7 @@ asyncio.run(main())
         assert sorted(set(life.asked) - set(life.stored)) == []
         assert len(life.stored) == len(set(life.stored))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("where", ["thread", "loop"])
     def test_flush(self, where, life):
         """
@@ -143,6 +146,7 @@ class TestGevent:
         finished(life, "from gevent import monkey; monkey.patch_all()\n" + GREENLETS, **settings)
         assert (len(life.asked), life.stored) == (24, life.asked)
 
+    @pytest.mark.slow
     def test_contention(self, life):
         """
         Greenlets and our threads are after the same locks, and none of them waits for ever.
