@@ -10,10 +10,12 @@ from pathlib import Path
 from otel_llm import diagnostics
 from otel_llm.delivery import setup
 from otel_llm.delivery.backlog import Group, groups, sink_name
+from otel_llm.delivery.route import where_problems
 from otel_llm.delivery.spec import SinkSpec
 from otel_llm.entry_points import entry_points
-from otel_llm.errors import JournalError
-from otel_llm.settings import Loaded, load
+from otel_llm.errors import JournalError, Problem
+from otel_llm.settings import Loaded, SinkSettings, load
+from otel_llm.settings.sources import environment_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,22 @@ class Scope:
         if key in self.specs:
             return None
         name = sink_name(key)
-        named = next((sink for sink in self.loaded.sinks if sink.name == name), None)
-        if named is None:
+        if self._has_mistakes(name):
+            return f"what is set for {name} has mistakes"
+        if not self.names(name):
             return f"no sink {name} in the settings"
-        hint = " (a relative path counts from this folder)" if named.type in setup.LOCAL else ""
+        local = any(sink.type in setup.LOCAL for sink in self.loaded.sinks if sink.name == name)
+        hint = " (a relative path counts from this folder)" if local else ""
         return f"the settings send {name} to another place than these records are for{hint}"
+
+    def names(self, sink: str) -> bool:
+        """
+        Tell whether the settings name a sink, be it with mistakes.
+        """
+        return any(each.name == sink for each in self.loaded.sinks) or self._has_mistakes(sink)
+
+    def _has_mistakes(self, sink: str) -> bool:
+        return any(_is_about(problem, sink) for problem in problems_of(self.loaded))
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
@@ -109,11 +122,19 @@ def loaded_settings(environ: Mapping[str, str] = os.environ) -> Loaded:
     return load(environ=environ, exporters={name: {} for name in ours})
 
 
+def problems_of(loaded: Loaded) -> list[Problem]:
+    """
+    Give all that is wrong with the settings, and with what their sinks choose by.
+    """
+    return [*loaded.problems, *(problem for sink in loaded.sinks for problem in _in_where(sink))]
+
+
 def specs_of(loaded: Loaded) -> dict[str, SinkSpec]:
     """
-    Give the settings' sinks by the names of their cursors.
+    Give the settings' sinks by the names of their cursors, without those that cannot choose.
     """
-    return {spec.key: spec for spec in setup.sink_specs(loaded.sinks)}
+    specs = (setup.sink_spec(sink) for sink in loaded.sinks if not _in_where(sink))
+    return {spec.key: spec for spec in specs}
 
 
 def scope_of(args: argparse.Namespace) -> Scope:
@@ -122,7 +143,7 @@ def scope_of(args: argparse.Namespace) -> Scope:
     """
     loaded = loaded_settings()
     diagnostics.set_level(loaded.settings.log_level)
-    for problem in loaded.problems:
+    for problem in problems_of(loaded):
         print(problem, file=sys.stderr)
     return Scope(
         folder=args.dir or loaded.settings.journal_dir,
@@ -131,6 +152,14 @@ def scope_of(args: argparse.Namespace) -> Scope:
         services=_services(args),
         sinks=frozenset(args.sink) if getattr(args, "sink", None) else None,
     )
+
+
+def _in_where(sink: SinkSettings) -> list[Problem]:
+    return where_problems(sink.common.where, f"sinks.{sink.name}.where")
+
+
+def _is_about(problem: Problem, sink: str) -> bool:
+    return environment_prefix(sink) in problem.where or f"sinks.{sink}." in f"{problem.where}."
 
 
 def _services(args: argparse.Namespace) -> frozenset[str] | None:

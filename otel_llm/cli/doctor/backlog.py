@@ -69,7 +69,10 @@ def _waiting(group: Group, key: str, name: str, scope: Scope) -> Finding:
     if left.pending:
         text += f"; {left.pending:,} of them left by {many(len(group.left), 'dead process', 'dead processes')}"
     if reason := scope.why_not(key) if scope.covers(group) else None:
-        return Finding("warning", f"{text}; {reason}", f"otel-llm journal purge --sink {name}  # or name it again")
+        way_out = f"purge --sink {name}  # or name it again"
+        if scope.names(name):
+            way_out = "drain  # with the settings they are for"
+        return Finding("warning", f"{text}; {reason}", f"otel-llm journal {way_out}")
     if len(group.left) == len(group.journals):
         return Finding("warning", text, f"OTEL_SERVICE_NAME={quote(group.service)} otel-llm journal drain")
     return Finding("fact", text)

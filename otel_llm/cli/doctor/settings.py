@@ -9,7 +9,7 @@ from typing import Any, Final, get_type_hints
 
 from otel_llm import plugins
 from otel_llm.cli.doctor.findings import Finding, Section, of_problems, section
-from otel_llm.delivery.route import where_problems
+from otel_llm.cli.scope import problems_of
 from otel_llm.errors import MissingExtra, UnknownPlugin
 from otel_llm.settings import ContentCapture, Loaded, Settings, SinkSettings, environment_name
 from otel_llm.settings.conversion import listed, shown
@@ -22,7 +22,7 @@ def configuration(loaded: Loaded) -> Section:
     """
     Show what differs from the defaults, with its origin, and every mistake.
     """
-    return section("Settings", [*_settings(loaded), *_options(loaded), *_problems(loaded)])
+    return section("Settings", [*_settings(loaded), *_options(loaded), *of_problems(problems_of(loaded))])
 
 
 def content(loaded: Loaded) -> Section:
@@ -37,12 +37,6 @@ def is_private(option: str) -> bool:
     Say whether an option's name suggests a secret.
     """
     return _PRIVATE.search(option) is not None
-
-
-def _problems(loaded: Loaded) -> Iterator[Finding]:
-    yield from of_problems(loaded.problems)
-    for sink in loaded.sinks:
-        yield from of_problems(where_problems(sink.common.where, f"sinks.{sink.name}.where"))
 
 
 def _settings(loaded: Loaded) -> Iterator[Finding]:

@@ -164,6 +164,15 @@ class TestJournal:
         environ.setenv("OTEL_LLM_SINKS", "stdout")
         (found,) = [text for text in texts("warning") if "unknown_service" in text]
         assert found.endswith("1 dead process; no sink sqlite in the settings")
+        assert texts("warning")[found] == "otel-llm journal purge --sink sqlite  # or name it again"
+
+    def test_what_waits_for_another_place(self, leave, environ, tmp_path):
+        """Nobody is told to delete what only other settings can deliver."""
+        leave(2)
+        environ.setenv("OTEL_LLM_SQLITE_PATH", str(tmp_path / "other.db"))
+        ((text, fix),) = [(text, fix) for text, fix in texts("warning").items() if "unknown_service" in text]
+        assert "to another place" in text
+        assert fix == "otel-llm journal drain  # with the settings they are for"
 
     def test_dead_letters(self, leave):
         """Dead letters are counted for each sink."""

@@ -151,6 +151,14 @@ class TestDrain:
         assert code == 1
         assert "(a relative path counts from this folder)" in text
 
+    @pytest.mark.parametrize(("option", "value"), [("WHERE", "modle=gpt-4o"), ("SAMPLE", "most")])
+    def test_a_mistake_in_the_settings(self, journal, shop, monkeypatch, option, value):
+        """A sink that cannot be used for its settings' mistakes keeps its records, and nobody says it is gone."""
+        shop.leave(1)
+        monkeypatch.setenv(f"OTEL_LLM_ACME_{option}", value)
+        code, text = journal("drain")
+        assert (code, text) == (1, "left: shop to acme: 1 record: what is set for acme has mistakes\n")
+
     def test_a_missing_client(self, journal, shop, install, monkeypatch):
         """A sink that cannot be made keeps its records, and says what it needs."""
         install("acme_bus", "import a_client_that_is_missing", ("bus",), otel_llm_sink="bus = acme_bus:Bus")
