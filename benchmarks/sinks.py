@@ -20,6 +20,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bare_kafka
 import null_sink
 from calibration import timed
 from opentelemetry import _logs
@@ -40,6 +41,7 @@ from otel_llm.telemetry.log_record import event_of
 from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
 
 BATCH = 500
+TOPIC = "calls"
 NARROW = 14
 """Columns of the plainest table that would do."""
 
@@ -165,6 +167,23 @@ class Bench:
 
         return self._measured(write, made=lambda events: [encode(event) for event in events])
 
+    def bare_kafka(self, client: type[bare_kafka.Aiokafka | bare_kafka.Confluent], endpoint: str) -> Figure:
+        """
+        Send messages that lie ready, in batches.
+        """
+        encode, sender = find("otel").encode, client(endpoint, TOPIC)
+
+        def send(messages: bare_kafka.Messages) -> None:
+            for batch in _batches(messages):
+                sender.send(batch)
+
+        try:
+            return self._measured(
+                send, made=lambda events: [(event.trace_id.encode(), encode(event)) for event in events]
+            )
+        finally:
+            sender.close()
+
     def otlp(self) -> Figure:
         """
         Send records with the SDK's batch processor and OTLP over HTTP.
@@ -261,11 +280,46 @@ def _sink_table(bench: Bench, folder: Path) -> str:
         "bare append of JSON lines": bench.bare_file(),
         "SDK batch processor + OTLP/HTTP": bench.otlp(),
     }
+    with _broker() as endpoint:
+        if endpoint is not None:
+            figures |= _kafka_figures(bench, endpoint)
     rows = [
         [name, number(figure.inline), number(figure.total), f"{figure.per_second:,.0f}"]
         for name, figure in figures.items()
     ]
     return render(("per record", "inline µs", "total µs", "records/s"), rows)
+
+
+def _kafka_figures(bench: Bench, endpoint: str) -> dict[str, Figure]:
+    options = {"brokers": endpoint, "topic": TOPIC}
+    return {
+        "kafka, by aiokafka": bench.sink("kafka", options | {"client": "aiokafka"}),
+        "kafka, by confluent-kafka": bench.sink("kafka", options | {"client": "confluent"}),
+        "bare aiokafka": bench.bare_kafka(bare_kafka.Aiokafka, endpoint),
+        "bare confluent-kafka": bench.bare_kafka(bare_kafka.Confluent, endpoint),
+    }
+
+
+@contextmanager
+def _broker() -> Iterator[str | None]:
+    """
+    Give the address of a broker that the tests know to start; None where they do not.
+    """
+    sys.path.append(str(Path(__file__).parents[1]))
+    from tests.servers import kafka
+    from tests.servers.kit.missing import Missing
+
+    try:
+        broker = kafka.start()
+    except Missing as missing:
+        print(f"without Kafka: {missing}", file=sys.stderr)
+        yield None
+        return
+    try:
+        broker.create(TOPIC)
+        yield broker.endpoint
+    finally:
+        broker.stop()
 
 
 def _silently(run: Callable[[], Figure]) -> Figure:
