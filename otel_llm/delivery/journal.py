@@ -31,6 +31,7 @@ from otel_llm.telemetry.event import Event
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENTS_PER_AGE = 8
 RECENT, RECENT_BYTES = 1000, 4 * 1024 * 1024
 """Records that were written just now are kept in memory, too, for couriers that keep up."""
 _NEVER = 1 << 62
@@ -83,6 +84,7 @@ class Journal:
         self._recent = Ring(RECENT, RECENT_BYTES)
         self._cursors = dict.fromkeys(sinks, 0)
         self._segment: Segment | None = None
+        self._begun = 0.0
         self._descriptor = _CLOSED
         self._lock_descriptor = _CLOSED
         self._full = False
@@ -235,6 +237,7 @@ class Journal:
             if self.store is None:
                 return
             try:
+                self._divide_by_age(self.store, now)
                 while self.store.evict("expired", older_than=now - self._settings.journal_max_age):
                     pass
                 self._keep_within_quota(self.store)
@@ -353,10 +356,19 @@ class Journal:
         self._end_segment()
         store.next = sequence
         self._descriptor, self._segment = store.add()
+        self._begun = time.time()
         if self._syncs:
             self._new_names.add(store.folder)
         self._keep_within_quota(store)
         return self._segment
+
+    def _divide_by_age(self, store: Store, now: float) -> None:
+        """
+        Begin a new segment from time to time, so that old records can be given up without young ones.
+        """
+        old = now - self._begun > self._settings.journal_max_age / SEGMENTS_PER_AGE
+        if old and self._descriptor != _CLOSED and self.next > store.segments[-1].first:
+            self._begin_segment(store, self.next)
 
     def _end_segment(self) -> None:
         if self._descriptor == _CLOSED:

@@ -55,6 +55,7 @@ class Store:
         self._lagging: set[str] = set()
         """Sinks that have come farther than their cursor files tell."""
         self._warned = False
+        self._ended = False
 
     @classmethod
     def load(cls, folder: Path, sinks: Iterable[str]) -> "Store":
@@ -68,6 +69,7 @@ class Store:
             path.name.removesuffix(_CURSOR): _cursor(path) for path in folder.glob(f"*{_CURSOR}")
         }
         store._find_end()
+        store._ended = True
         return store
 
     @property
@@ -143,11 +145,11 @@ class Store:
         """
         Give up the oldest segment but the one being written; False when there is none (last written before that time).
         """
-        oldest = next(pairwise(tuple(self.segments)), None)
-        if oldest is None or _written(oldest[0].path) > older_than:
+        segments = tuple(self.segments)
+        if len(segments) <= (0 if self._ended else 1) or _written(segments[0].path) > older_than:
             return False
-        self.gaps.note(oldest[0].first, oldest[1].first, reason)
-        self._remove(oldest[0])
+        self.gaps.note(segments[0].first, segments[1].first if segments[1:] else self.next, reason)
+        self._remove(segments[0])
         return True
 
     def clear(self) -> None:

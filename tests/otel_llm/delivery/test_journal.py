@@ -261,6 +261,33 @@ class TestLimits:
         read_all(Reader(log, SINK, 0, books))
         assert books.lost == {"expired": gone}
 
+    def test_age_of_few_records(self, open_journal):
+        """Records go when they are too old, also where they are too few to fill a segment."""
+        log = open_journal(journal_max_age=800.0)
+        log.append(b"old")
+        now = time.time()
+        log.keep_within_limits(now + 101)
+        log.append(b"young")
+        os.utime(log.store.segments[0].path, (now - 800, now - 800))
+        log.keep_within_limits(now + 1)
+        books = Books()
+        assert read_all(Reader(log, SINK, 0, books)) == [b"young"]
+        assert books.lost == {"expired": 1}
+
+    def test_age_of_what_was_left(self, open_journal, group):
+        """What dead processes left goes when it is too old, to the last record."""
+        log = open_journal()
+        log.append(b"one")
+        log.append(b"two")
+        log.abandon()
+        heritage = inherit(group)
+        books = Books()
+        of = Reader(heritage, SINK, 0, books)
+        heritage.keep_within_limits(time.time() + 60)
+        assert read_all(of) == []
+        assert books.lost == {"expired": 2}
+        assert heritage.released
+
 
 class TestUnwritable:
     def test_memory_meanwhile(self, open_journal, group, caplog):
