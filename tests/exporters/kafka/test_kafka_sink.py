@@ -5,7 +5,11 @@ import json
 import sys
 
 import pytest
+from aiokafka import partitioner
+from hypothesis import given
+from hypothesis import strategies as st
 from otel_llm_exporters.kafka import KafkaOptions
+from otel_llm_exporters.kafka_aiokafka import murmur2
 
 from otel_llm import diagnostics, plugins
 from otel_llm.delivery.sink import Delivered, Rejected, Retry
@@ -79,6 +83,12 @@ class TestMessages:
             traces.setdefault(record.event.trace_id, []).append(places[record.event.id])
         assert all(places == sorted(places) for places in traces.values())
         assert len(places) == 500
+
+
+@given(st.binary(max_size=70))
+def test_murmur2(key):
+    """Our hash of a key is that of aiokafka, which is Java's."""
+    assert murmur2(key) == partitioner.murmur2(key)
 
 
 class TestFailures:
