@@ -15,14 +15,15 @@ What becomes of a batch when Kinesis answers:
 | credentials missing, expired or refused | wait, and are tried again at long intervals |
 | no such stream, throttled as a whole, 5xx, no answer | are sent again |
 
-Two clients serve, both installed by an extra: aiobotocore (`kinesis`, the one that aioboto3 wraps), and boto3 in a
-thread of its own (`kinesis-boto3`), where another package holds botocore at a version that aiobotocore cannot take.
+Two clients serve, both installed by an extra: aiobotocore (`kinesis`), and boto3 in a thread of its own
+(`kinesis-boto3`), for where another package holds botocore at a version that aiobotocore cannot take. aioboto3 is such
+a package: it wraps an old aiobotocore, which takes a certificate that is another host's and is therefore not used.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -38,6 +39,9 @@ from otel_llm.settings.secret import Secret
 MOST_BYTES: Final = 10 * 1024**2
 """What PutRecords takes at most, keys included:
 <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>."""
+
+
+SAFE_AIOBOTOCORE: Final = (3, 9)
 
 
 def read_limit(raw: object) -> int:
@@ -159,7 +163,7 @@ class KinesisOptions:
     timeout_ms: Count = 30_000
     """How long to wait for a connection, and then for an answer, in milliseconds."""
     client: Literal["auto", "aiobotocore", "boto3"] = "auto"
-    """The client library; `auto` takes aiobotocore where it is installed, else boto3."""
+    """The client library; `auto` takes aiobotocore from 3.9 on where it is installed, else boto3."""
 
     def __post_init__(self) -> None:
         if bool(self.access_key_id) != bool(self.secret_access_key):
@@ -184,14 +188,27 @@ class KinesisSink:
 def _client(options: KinesisOptions) -> str:
     if options.client != "auto":
         return options.client
-    return "aiobotocore" if find_spec("aiobotocore") else "boto3"
+    return "aiobotocore" if _has_safe_aiobotocore() else "boto3"
+
+
+def _has_safe_aiobotocore() -> bool:
+    """
+    Whether it is installed and new enough: before 3.9 it takes a certificate that is another host's.
+    """
+    try:
+        major, minor = metadata.version("aiobotocore").split(".")[:2]
+    except metadata.PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= SAFE_AIOBOTOCORE
 
 
 def _aiobotocore(options: KinesisOptions) -> Sink:
-    try:
-        from otel_llm_exporters.kinesis_aiobotocore import AiobotocoreKinesis
-    except ImportError as error:
-        raise MissingExtra("the kinesis sink needs its client: pip install 'otel-llm[kinesis]'") from error
+    if not _has_safe_aiobotocore():
+        raise MissingExtra(
+            "the kinesis sink needs its client (aiobotocore 3.9 or newer): pip install 'otel-llm[kinesis]'"
+        )
+    from otel_llm_exporters.kinesis_aiobotocore import AiobotocoreKinesis
+
     return AiobotocoreKinesis(options)
 
 

@@ -26,12 +26,10 @@ from contextlib import asynccontextmanager
 from typing import ClassVar
 
 from google.api_core.exceptions import GoogleAPICallError
-from google.pubsub_v1.services.publisher.async_client import PublisherAsyncClient
-from grpc.aio import UsageError
 
 from otel_llm.delivery.sink import Batch, Receipt
 from otel_llm.errors import NotDelivered, Unauthorized
-from otel_llm_exporters.pubsub_connection import connect
+from otel_llm_exporters.pubsub_connection import Connection, connect
 from otel_llm_exporters.pubsub_options import PubsubOptions
 from otel_llm_exporters.pubsub_requests import Lane, Requests
 
@@ -47,22 +45,22 @@ class PubsubSink:
         self._options = options
         self._lanes = asyncio.Semaphore(options.num_goroutines)
         self._flow = Flow(options.flow_control_max)
-        self._client: PublisherAsyncClient | None = None
+        self._connection: Connection | None = None
         self._refused = False
 
     async def open(self) -> None:
-        if self._client is None or self._refused:
+        if self._connection is None or self._refused:
             await self.close()
-            self._client = await connect(self._options)
+            self._connection = await connect(self._options)
             self._refused = False
 
     async def send(self, batch: Batch) -> Receipt:
-        if self._client is None:
+        if self._connection is None:
             raise NotDelivered("the sink is not open")
         requests = Requests(batch, self._options)
         async with asyncio.TaskGroup() as group:
             for lane in requests.lanes:
-                group.create_task(self._publish(lane, self._client))
+                group.create_task(self._publish(lane, self._connection))
         try:
             return requests.receipt()
         except Unauthorized:
@@ -70,11 +68,11 @@ class PubsubSink:
             raise
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.transport.close()  # type: ignore[no-untyped-call]
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
-    async def _publish(self, lane: Lane, client: PublisherAsyncClient) -> None:
+    async def _publish(self, lane: Lane, connection: Connection) -> None:
         """
         Send one key's requests, each when the one before has been answered.
         """
@@ -82,21 +80,9 @@ class PubsubSink:
             while (request := lane.next()) is not None:
                 async with self._flow.room(lane.size):
                     try:
-                        await client.publish(request, retry=None, timeout=self._options.timeout_ms / 1000)
-                    except (GoogleAPICallError, UsageError) as error:
+                        await connection.publish(request)
+                    except GoogleAPICallError as error:
                         lane.failed(error)
-                    except asyncio.CancelledError:
-                        if _is_cancelled():
-                            raise
-                        lane.failed(ConnectionAbortedError())
-
-
-def _is_cancelled() -> bool:
-    """
-    Whether somebody cancelled us: gRPC raises the same where another worker, once refused, opened the sink anew.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class Flow:

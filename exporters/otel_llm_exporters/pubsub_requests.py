@@ -95,15 +95,15 @@ class Lane:
         """Messages of the last request."""
         return len(self._sent)
 
-    def next(self) -> PublishRequest | None:
+    def next(self) -> bytes | None:
         """
-        Give the next request; None when there is nothing more to send.
+        Give the next request, encoded; None when there is nothing more to send.
         """
         if not self._left:
             return None
         self._sent = self._left.popleft()
         messages = [entry.message for entry in self._sent]
-        request: PublishRequest = PublishRequest.wrap(_Request(topic=self._options.topic, messages=messages))
+        request: bytes = _Request(topic=self._options.topic, messages=messages).SerializeToString()
         return request
 
     def failed(self, error: Exception) -> None:

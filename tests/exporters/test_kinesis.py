@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from base64 import b64encode
+from importlib import metadata
 from itertools import count
 from uuid import UUID
 
@@ -120,6 +121,10 @@ async def _send_async(sink, batches):
         return [list((await sink.send(batch)).of(batch)) for batch in batches][-1]
     finally:
         await sink.close()
+
+
+def missing(name):
+    raise metadata.PackageNotFoundError(name)
 
 
 def batch_of_sizes(call, *sizes):
@@ -425,17 +430,29 @@ class TestClient:
 
     def test_auto_without_it(self, options, monkeypatch):
         """It is boto3 where aiobotocore is missing."""
-        monkeypatch.setattr("otel_llm_exporters.kinesis.find_spec", lambda _: None)
+        monkeypatch.setattr(metadata, "version", missing)
         assert isinstance(KinesisSink(options()), Boto3Kinesis)
 
-    @pytest.mark.parametrize(("name", "extra"), [("aiobotocore", "kinesis"), ("boto3", "kinesis-boto3")])
-    def test_missing(self, options, monkeypatch, name, extra):
-        """Each client that is asked for and missing has its own extra."""
-        monkeypatch.delitem(sys.modules, f"otel_llm_exporters.kinesis_{name}")
-        monkeypatch.setitem(sys.modules, f"{name}.session", None)
-        with pytest.raises(MissingExtra) as caught:
-            KinesisSink(options(client=name))
-        assert str(caught.value) == f"the kinesis sink needs its client: pip install 'otel-llm[{extra}]'"
+    def test_auto_with_an_old_one(self, options, monkeypatch):
+        """It is boto3 beside an aiobotocore that does not check whose certificate it is shown, such as aioboto3's."""
+        monkeypatch.setattr(metadata, "version", lambda _: "2.25.1")
+        assert isinstance(KinesisSink(options()), Boto3Kinesis)
+
+    @pytest.mark.parametrize("version", ["2.25.1", "3.8.0", None])
+    def test_aiobotocore_missing(self, options, monkeypatch, version):
+        """Asked for by name, an aiobotocore that is missing or too old names its extra."""
+        monkeypatch.setattr(metadata, "version", (lambda _: version) if version else missing)
+        with pytest.raises(
+            MissingExtra, match=re.escape("(aiobotocore 3.9 or newer): pip install 'otel-llm[kinesis]'")
+        ):
+            KinesisSink(options(client="aiobotocore"))
+
+    def test_boto3_missing(self, options, monkeypatch):
+        """A boto3 that is missing names its extra."""
+        monkeypatch.delitem(sys.modules, "otel_llm_exporters.kinesis_boto3")
+        monkeypatch.setitem(sys.modules, "boto3.session", None)
+        with pytest.raises(MissingExtra, match=re.escape("its client: pip install 'otel-llm[kinesis-boto3]'")):
+            KinesisSink(options(client="boto3"))
 
     def test_other_server(self, options, servers, client, call, batch_of):
         """Moto, which is written by others than Kinesalite, takes the same."""

@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import re
+import sys
 from base64 import urlsafe_b64decode
 from dataclasses import replace
 from itertools import count
@@ -578,6 +579,42 @@ class TestPstest:
         """A topic that is not there is named."""
         (outcome,) = await send(options(topic_id="nowhere"), numbered([""]))
         assert outcome.reason.startswith("there is no projects/shop/topics/nowhere: NotFound")
+
+
+FORKING = """
+import asyncio, os, sys
+from otel_llm_exporters.pubsub import PubsubSink
+from otel_llm_exporters.pubsub_options import PubsubOptions
+from otel_llm.delivery.sink import Batch, Delivered, Record
+from otel_llm.telemetry.event import Event, new_event_id
+
+options = PubsubOptions(project_id="shop", topic_id=sys.argv[1], endpoint=sys.argv[2])
+
+async def publish(sink, text):
+    await sink.open()
+    batch = Batch([Record(Event(new_event_id(), "call", 1, 1, 9, "INFO", {}), text)])
+    while (await sink.send(batch)).of(batch) != [Delivered()]:
+        await asyncio.sleep(0.1)
+
+before = PubsubSink(options)
+asyncio.run(publish(before, b"parent"))
+child = os.fork()
+asyncio.run(publish(before if child else PubsubSink(options), b"parent" if child else b"child"))
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os._exit(0)
+"""
+
+
+async def test_fork(server, topic, pull):
+    """A child that is forked after something was published publishes by itself, and so does its parent."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORKING, topic, server.endpoint, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        _, words = await program.communicate()
+    assert program.returncode == 0, words.decode()
+    assert {message.data for message in pull()} == {b"parent", b"child"}
 
 
 class TestOptions:

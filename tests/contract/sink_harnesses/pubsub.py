@@ -12,7 +12,7 @@ class PubsubHarness(Harness):
     Publishes to a server that keeps the order, and pulls from a subscription by bare gRPC.
     """
 
-    client = "google.pubsub_v1.services.publisher.async_client"
+    client = "google.api_core.exceptions"
     variants = ({}, {"ordering_key": "llm"}, {"flow_control_max": 7, "num_goroutines": 1}, {"attributes": "a=b"})
     misuses = (
         ({"project_id": "My Project"}, "project_id: found 'My Project', expected a project's id"),
