@@ -39,6 +39,7 @@ _ACKS: Final = {"none": 0, "leader": 1, "all": -1}
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, *UNAUTHORIZED})  # noqa: SLF001 - so it is spelled
 _NO_TOPIC: Final = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, TOPIC_UNKNOWN})  # noqa: SLF001
 _TLS: Final = KafkaError._SSL  # noqa: SLF001 - same
+_FINAL: Final = frozenset({*_REFUSED, _TLS, KafkaError._ALL_BROKERS_DOWN})  # noqa: SLF001 - same
 
 
 class ConfluentClient:
@@ -118,9 +119,9 @@ class ConfluentClient:
     @staticmethod
     def _is_final(error: KafkaError | None) -> bool:
         """
-        Whether it is about credentials or certificates, and no better after a while.
+        Whether to wait on would not help.
         """
-        return error is not None and (error.code() in _REFUSED or error.code() == _TLS)
+        return error is not None and error.code() in _FINAL
 
 
 class _Reports:

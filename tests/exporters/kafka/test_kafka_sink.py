@@ -14,7 +14,7 @@ from otel_llm_exporters.kafka_aiokafka import murmur2
 from otel_llm import diagnostics, plugins
 from otel_llm.delivery.sink import Delivered, Rejected, Retry
 from otel_llm.errors import MissingExtra, NotDelivered
-from otel_llm.settings import SinkSettings, read_options
+from otel_llm.settings import SinkSettings, load, read_options
 from tests.servers import kafka_mock
 from tests.servers._kafka_reader import read
 
@@ -222,6 +222,18 @@ class TestOptions:
         login = {"sasl_mechanism": mechanism, "sasl_username": "me", "sasl_password": "secret", "client": client}
         plugins.make_sink(SinkSettings("kafka", "kafka", REQUIRED | login))
         assert [("in the clear" in sentence, "secret" in sentence) for sentence in said] == [(True, False)] * warned
+
+    def test_seed(self):
+        """The original plugin's settings go on working, under its names."""
+        config = {"brokers": ["k1:9092"], "topic": "calls", "batch_size": 200, "batch_timeout": 500}
+        config |= {"batch_bytes": 1_048_576, "compression": "lz4", "required_acks": "leader", "async": True}
+        plugin = {"DropOnBackpressure": True, "AsyncWorkers": 4, "SinkType": "kafka", "SinkConfig": config}
+        loaded = load(plugin, {})
+        (sink,) = loaded.sinks
+        options, problems = read_options(KafkaOptions, sink.options, "sinks.kafka")
+        assert (loaded.problems, problems) == ((), ())
+        assert (sink.common.batch_size, sink.common.flush_interval_ms, sink.common.async_workers) == (200, 500, 4)
+        assert (options.compression, options.required_acks, options.async_) == ("lz4", "leader", True)
 
     def test_several_at_once(self, client):
         """`async` asks for several batches at once."""
