@@ -31,6 +31,7 @@ from otel_llm_exporters.kafka import (
 
 _FIRST_LOOK: Final = 0.001
 _LONGEST_LOOK: Final = 0.05
+_GRACE: Final = 0.1
 _LOOK_AROUND: Final = 0.5
 """How long to wait for an answer before asking why there is none."""
 _TOPIC_SECONDS: Final = 5.0
@@ -39,7 +40,10 @@ _ACKS: Final = {"none": 0, "leader": 1, "all": -1}
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, *UNAUTHORIZED})  # noqa: SLF001 - so it is spelled
 _NO_TOPIC: Final = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, TOPIC_UNKNOWN})  # noqa: SLF001
 _TLS: Final = KafkaError._SSL  # noqa: SLF001 - same
-_FINAL: Final = frozenset({*_REFUSED, _TLS, KafkaError._ALL_BROKERS_DOWN})  # noqa: SLF001 - same
+_TELLING: Final = frozenset({*_REFUSED, _TLS})
+"""What says most about why there is no connection."""
+_HOPELESS: Final = frozenset({*_TELLING, KafkaError._ALL_BROKERS_DOWN})  # noqa: SLF001 - same
+"""What no waiting mends."""
 
 
 class ConfluentClient:
@@ -60,8 +64,7 @@ class ConfluentClient:
         self._producer = producer = self._made()
         deadline = time.monotonic() + self._options.timeout_ms / 1000
         while (error := await asyncio.to_thread(_unreachable, producer)) is not None:
-            producer.poll(0)
-            if self._is_final(self._complaint) or time.monotonic() > deadline:
+            if self._is_hopeless() or time.monotonic() > deadline:
                 raise _failure(self._complaint or error, self._options)
 
     def _made(self) -> Producer:
@@ -113,15 +116,11 @@ class ConfluentClient:
         """
         Remember what librdkafka says about connections: why none could be made is told here only.
         """
-        if not self._is_final(self._complaint):
+        if self._complaint is None or self._complaint.code() not in _TELLING:
             self._complaint = error
 
-    @staticmethod
-    def _is_final(error: KafkaError | None) -> bool:
-        """
-        Whether to wait on would not help.
-        """
-        return error is not None and error.code() in _FINAL
+    def _is_hopeless(self) -> bool:
+        return self._complaint is not None and self._complaint.code() in _HOPELESS
 
 
 class _Reports:
@@ -143,12 +142,13 @@ class _Reports:
 
 def _unreachable(producer: Producer) -> KafkaError | None:
     """
-    Ask any broker for something; gives what came instead of an answer.
+    Ask any broker for something; gives what came instead of an answer, after complaints were heard.
     """
     try:
         producer.list_topics(timeout=_LOOK_AROUND)
     except KafkaException as error:
         reason: KafkaError = error.args[0]
+        producer.poll(_GRACE)
         return reason
     return None
 
