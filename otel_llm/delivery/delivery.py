@@ -403,6 +403,8 @@ class Delivery:
         return delivered
 
     def _flush_first(self) -> None:
+        if self._last_words is not None and process.nothing_follows():
+            self._last_words()
         self.flush_at_exit()
         if self._journal is not None:
             self._journal.harden()

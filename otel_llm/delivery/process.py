@@ -52,6 +52,16 @@ def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:
     _add(_at_end, finish)
 
 
+def nothing_follows() -> bool:
+    """
+    Tell whether the first exit hook is the last: in a child of `multiprocessing` in which no other thread goes on.
+    """
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return False
+    return all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate())
+
+
 def _add(methods: list[weakref.WeakMethod[Callable[[], None]]], method: Callable[[], None]) -> None:
     methods[:] = [reference for reference in methods if reference() is not None]
     methods.append(weakref.WeakMethod(method))

@@ -91,6 +91,25 @@ if __name__ == "__main__":
         finished(life, program, **LATE)
         life.start_again()
 
+    def test_open_stream(self, method, life):
+        """
+        An answer that a child leaves open is a cancelled call.
+        """
+        program = in_main(f"""
+kept = []
+
+def work():
+    stream = opened("left-open")
+    kept.extend([stream, stream.__enter__()])
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("{method}").Process(target=work)
+    child.start()
+    child.join()
+""")
+        finished(life, program, **LATE)
+        assert life.rows(columns="request_model, status") == [("left-open", "cancelled")]
+
     def test_failing_child(self, method, life):
         """
         A child that raises, or leaves with a code, does so as it would without us, and delivers.
