@@ -22,6 +22,7 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 from google.oauth2.service_account import Credentials as ServiceAccount
 from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport as Transport
 
+from otel_llm.delivery import native
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm_exporters.pubsub_options import PubsubOptions
 
@@ -52,11 +53,11 @@ class Connection:
         """
         Send one encoded `PublishRequest`; raises `GoogleAPICallError` where it was not taken.
         """
-        try:
-            call = self._publish.future(request, **self._arguments)
-        except RuntimeError:  # at its end Python 3.12 starts no more threads, and gRPC wants one
+        if not _threads_start():
             await self._publish_in_pool(request)
             return
+        try:
+            call = self._publish.future(request, **self._arguments)
         except ValueError as error:  # another worker, once refused, has opened the sink anew
             raise GoogleAPICallError(str(error)) from error
         await _end_of(call)
@@ -68,11 +69,29 @@ class Connection:
         self._channel.close()
 
     async def _publish_in_pool(self, request: bytes) -> None:
+        """
+        Send at the end of the process: gRPC wants a thread to wait in, and Python 3.12 starts no more.
+        """
         try:
             work = partial(self._publish, request, **self._arguments)
             await asyncio.get_running_loop().run_in_executor(None, work)
         except grpc.RpcError as error:
             raise from_grpc_error(error) from error
+
+
+def _threads_start() -> bool:
+    """
+    Whether the process is not at its end; asked beforehand, as gRPC finds out when half of the request is sent.
+    """
+    try:
+        native.start_thread(_end_at_once, "otel-llm-probe")
+    except RuntimeError:
+        return False
+    return True
+
+
+def _end_at_once() -> None:
+    """Be all that the thread does."""
 
 
 async def _end_of(call: Any) -> None:

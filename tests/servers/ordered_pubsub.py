@@ -101,6 +101,8 @@ class OrderedPubsub:
         """
         Answer no publish before the end of the block; gives a function that waits until one is held.
         """
+        while self._held.acquire(blocking=False):
+            """Forget what was held before."""
         self._open.clear()
         try:
             yield self._wait_for_held
