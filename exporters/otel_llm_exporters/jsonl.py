@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,8 @@ from otel_llm.usage.retention import expire
 
 _REQUEST = frozenset({"gen_ai.input.messages", "gen_ai.system_instructions", "gen_ai.tool.definitions"})
 _RESPONSE = frozenset({"gen_ai.output.messages"})
+_EPOCH = date(1970, 1, 1)
+_DAY_NS = 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +94,22 @@ class JsonlSink(BlockingSink):
 
     def send(self, batch: Batch) -> Receipt:
         self._expire()
-        lines: defaultdict[Path, list[bytes]] = defaultdict(list)
+        lines: defaultdict[tuple[str, int], list[bytes]] = defaultdict(list)
         for record in batch.records:
+            day = _started_ns(record.event) // _DAY_NS
             for name, body in self._entries(record):
-                lines[self._stores[name].folder / f"{_day(record.event)}.jsonl"].append(body)
-        for path, bodies in lines.items():
-            files.append_lines(path, b"\n".join([*bodies, b""]))
+                lines[name, day].append(body)
+        for (name, day), bodies in lines.items():
+            files.append_lines(self._file(name, day), b"\n".join([*bodies, b""]))
         return Receipt.delivered()
 
     def close(self) -> None:
         """
         Do nothing: no file stays open between batches.
         """
+
+    def _file(self, name: str, day: int) -> Path:
+        return self._stores[name].folder / f"{_EPOCH + timedelta(day)}.jsonl"
 
     def _entries(self, record: Record) -> Iterator[tuple[str, bytes]]:
         if "usage" in self._stores:
@@ -135,10 +141,6 @@ def _stores(options: JsonlOptions) -> Iterator[tuple[str, _Store]]:
 def _started_ns(event: Event) -> int:
     start = event.get("otel_llm.start_time_unix_nano")
     return start if isinstance(start, int) else event.timestamp_ns
-
-
-def _day(event: Event) -> str:
-    return datetime.fromtimestamp(_started_ns(event) // 1_000_000_000, UTC).date().isoformat()
 
 
 def _has_failed(event: Event) -> bool:

@@ -6,6 +6,7 @@ instrumentations made, where any attribute may be missing or of an odd type: suc
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from otel_llm.telemetry.event import Event
@@ -23,6 +24,10 @@ PROVIDERS = {
     "x_ai": "xai",
 }
 """Short names for the `gen_ai.provider.name` values that have one; every other value is its own short name."""
+
+_TEXT = {str, type(None)}
+_WHOLE = {int, type(None)}
+_NUMBER = {float, type(None)}
 
 _NS = 1_000_000_000
 _LONGEST = 10.0**9
@@ -84,6 +89,29 @@ class Facts:
         """
         told = self.number(*names)
         return told if told is not None and 0 <= told <= _LONGEST else None
+
+    def texts(self, names: Sequence[str]) -> Sequence[str | None]:
+        """
+        Give each of these attributes as `text` does, all at once.
+        """
+        values: list[Any] = [*map(self.attributes.get, names)]
+        fit = {*map(type, values)} <= _TEXT and "" not in values
+        return values if fit else [*map(self.text, names)]
+
+    def wholes(self, names: Sequence[str]) -> Sequence[int | None]:
+        """
+        Give each of these attributes as `whole` does, all at once.
+        """
+        values: list[Any] = [*map(self.attributes.get, names)]
+        return values if {*map(type, values)} <= _WHOLE else [*map(self.whole, names)]
+
+    def numbers(self, names: Sequence[str]) -> Sequence[float | None]:
+        """
+        Give each of these attributes as `number` does, all at once.
+        """
+        values: list[Any] = [*map(self.attributes.get, names)]
+        fit = {*map(type, values)} <= _NUMBER and math.isfinite(sum(filter(None, values)))
+        return values if fit else [*map(self.number, names)]
 
     def is_true(self, name: str) -> bool:
         """

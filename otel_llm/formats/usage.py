@@ -6,6 +6,8 @@ out. Fields the original lacks (`eventId`, `responseId`, `status`, `eventType`, 
 up without counting anything twice.
 """
 
+from typing import TypeVar
+
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
@@ -13,11 +15,13 @@ from otel_llm.formats.facts import Facts, milliseconds
 from otel_llm.formats.moment import with_milliseconds
 from otel_llm.telemetry.event import Event
 
+T = TypeVar("T")
+
 COST_SOURCES = {"operator": "config", "book": "config", "estimate": "estimated"}
 """Plexus' words for where a price came from; `openrouter` and `provider` are the same in both."""
 
 
-class Usage(Struct, rename="camel"):
+class Usage(Struct, rename="camel", gc=False):
     """
     Token counts; null when the provider told none.
     """
@@ -30,7 +34,7 @@ class Usage(Struct, rename="camel"):
     reasoning_tokens: int | None
 
 
-class Cost(Struct, rename="camel"):
+class Cost(Struct, rename="camel", gc=False):
     """
     US dollars; null when the price is unknown.
     """
@@ -45,7 +49,7 @@ class Cost(Struct, rename="camel"):
     source: str | None
 
 
-class Metrics(Struct, rename="camel"):
+class Metrics(Struct, rename="camel", gc=False):
     """
     Clock readings; the last two only of a stream.
     """
@@ -55,7 +59,7 @@ class Metrics(Struct, rename="camel"):
     tokens_per_second: float | None
 
 
-class UsageEntry(Struct, rename="camel"):
+class UsageEntry(Struct, rename="camel", gc=False):
     """
     The entry.
     """
@@ -115,64 +119,105 @@ def project(event: Event) -> UsageEntry:
 
 
 def _entry(facts: Facts) -> UsageEntry:
-    request_model = facts.text("gen_ai.request.model")
-    api = facts.text("otel_llm.api.type", "openai.api.type")
+    event = facts.event
+    request_id, request_model, response_model, api, openai_api, target_api, alias, *as_they_are = facts.texts(_TEXTS)
+    client, key_name, key_hash, operation, response_id, usage_source, user, session, project_id, org = as_they_are
+    status = facts.status
+    api = api or openai_api
     return UsageEntry(
-        id=facts.text("otel_llm.request.id") or facts.event.id,
-        event_id=facts.event.id,
+        id=request_id or event.id,
+        event_id=event.id,
         timestamp=with_milliseconds(facts.started_ns),
-        client_ip=facts.text("client.address"),
-        api_key=facts.text("otel_llm.key.name"),
-        api_key_hash=facts.text("otel_llm.key.hash"),
+        client_ip=client,
+        api_key=key_name,
+        api_key_hash=key_hash,
         api_type=api,
-        target_api_type=facts.text("otel_llm.api.target_type") or api,
+        target_api_type=target_api or api,
         passthrough=facts.attributes.get("otel_llm.passthrough") is not False,
-        request_type=facts.operation,
-        alias_used=facts.text("otel_llm.route.alias") or request_model,
+        request_type=operation,
+        alias_used=alias or request_model,
         requested_model=request_model,
         actual_provider=facts.provider,
-        actual_model=facts.text("gen_ai.response.model") or request_model,
-        response_id=facts.text("gen_ai.response.id"),
+        actual_model=response_model or request_model,
+        response_id=response_id,
         usage=_usage(facts),
-        usage_source=facts.text("otel_llm.usage_source"),
+        usage_source=usage_source,
         cost=_cost(facts),
         metrics=_metrics(facts),
-        success=facts.succeeded,
-        status=facts.status,
+        success=status == "success",
+        status=status,
         event_type=facts.type,
         streaming=facts.streaming,
         retries=facts.retries,
-        user_id=facts.text("user.id"),
-        session_id=facts.text("session.id"),
-        project_id=facts.text("otel_llm.project.id"),
-        org_id=facts.text("otel_llm.org.id"),
-        labels=facts.event.labels,
+        user_id=user,
+        session_id=session,
+        project_id=project_id,
+        org_id=org,
+        labels=event.labels,
     )
+
+
+_TEXTS = (
+    "otel_llm.request.id",
+    "gen_ai.request.model",
+    "gen_ai.response.model",
+    "otel_llm.api.type",
+    "openai.api.type",
+    "otel_llm.api.target_type",
+    "otel_llm.route.alias",
+    "client.address",
+    "otel_llm.key.name",
+    "otel_llm.key.hash",
+    "gen_ai.operation.name",
+    "gen_ai.response.id",
+    "otel_llm.usage_source",
+    "user.id",
+    "session.id",
+    "otel_llm.project.id",
+    "otel_llm.org.id",
+)
 
 
 def _usage(facts: Facts) -> Usage:
-    return Usage(
-        input_tokens=facts.input_tokens,
-        output_tokens=facts.output_tokens,
-        total_tokens=facts.total_tokens,
-        cached_tokens=facts.cache_read_tokens,
-        cache_creation_tokens=facts.cache_write_tokens,
-        reasoning_tokens=facts.reasoning_tokens,
-    )
+    put_in, prompt, put_out, completion, cached, written, created, reasoning = facts.wholes(_COUNTS)
+    put_in, put_out = _first(put_in, prompt), _first(put_out, completion)
+    total = None if put_in is None and put_out is None else (put_in or 0) + (put_out or 0)
+    return Usage(put_in, put_out, total, cached, _first(written, created), reasoning)
+
+
+_COUNTS = (
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.prompt_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.completion_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_write.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.reasoning.output_tokens",
+)
 
 
 def _cost(facts: Facts) -> Cost:
     source = facts.text("otel_llm.cost.source")
-    return Cost(
-        input_cost=facts.number("otel_llm.cost.input"),
-        output_cost=facts.number("otel_llm.cost.output"),
-        cached_cost=facts.number("otel_llm.cost.cache_read"),
-        cache_creation_cost=facts.number("otel_llm.cost.cache_write"),
-        reasoning_cost=facts.number("otel_llm.cost.reasoning"),
-        total_cost=facts.cost,
-        currency="USD",
-        source=COST_SOURCES.get(source, source) if source else None,
-    )
+    total, operation, put_in, put_out, cached, written, reasoning = facts.numbers(_AMOUNTS)
+    paid = _first(total, operation)
+    source = COST_SOURCES.get(source, source) if source else None
+    return Cost(put_in, put_out, cached, written, reasoning, paid, "USD", source)
+
+
+_AMOUNTS = (
+    "gen_ai.usage.cost",
+    "operation.cost",
+    "otel_llm.cost.input",
+    "otel_llm.cost.output",
+    "otel_llm.cost.cache_read",
+    "otel_llm.cost.cache_write",
+    "otel_llm.cost.reasoning",
+)
+
+
+def _first(told: T | None, otherwise: T | None) -> T | None:
+    return otherwise if told is None else told
 
 
 def _metrics(facts: Facts) -> Metrics:
