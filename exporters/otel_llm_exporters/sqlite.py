@@ -1,10 +1,4 @@
-"""
-SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read.
-
-No connection may be open while the process forks. What SQLite knows of its locks would be inherited, the locks would
-not: the child would take none, and the process that closes the file first would delete the log in which the other one
-goes on writing.
-"""
+"""SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read."""
 
 import os
 import sqlite3
@@ -133,6 +127,8 @@ _sinks: WeakSet[SqliteSink] = WeakSet()
 _paused: list[SqliteSink] = []
 
 
+# A child inherits what SQLite knows of its locks, but not the locks: it would take none, and the process that closes the
+# file first would delete the log in which the other one goes on writing.
 def _pause_all() -> None:
     _paused.extend(sink for sink in tuple(_sinks) if sink.pause())
 
