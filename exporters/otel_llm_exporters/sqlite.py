@@ -127,8 +127,8 @@ _sinks: WeakSet[SqliteSink] = WeakSet()
 _paused: list[SqliteSink] = []
 
 
-# A child inherits what SQLite knows of its locks, but not the locks: it would take none, and the process that closes the
-# file first would delete the log in which the other one goes on writing.
+# A child inherits what SQLite knows of its locks, but not the locks: it would take none, and the process that closes
+# the file first would delete the log in which the other one goes on writing.
 def _pause_all() -> None:
     _paused.extend(sink for sink in tuple(_sinks) if sink.pause())
 
