@@ -79,10 +79,17 @@ def read_endpoint(raw: object) -> str:
     Read the URL of a service.
     """
     url = read_text(raw)
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_url(url):
         raise Unfit("a URL such as http://localhost:4566")
     return url
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an address or a port that cannot be
+        return False
 
 
 Limit = Annotated[int, read_limit]

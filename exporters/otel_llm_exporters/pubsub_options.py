@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from otel_llm.delivery.template import Template, read_template
 from otel_llm.settings.conversion import Count, Unfit, convert, read_text
@@ -42,9 +43,16 @@ def read_endpoint(raw: object) -> str:
     Read where Pub/Sub is: `host`, `host:port`, or a URL without a path.
     """
     text = read_text(raw)
-    if not re.fullmatch(r"(https?://)?([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/?", text, re.ASCII):
+    if not re.fullmatch(r"(https?://)?([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/?", text, re.ASCII) or not _is_place(text):
         raise Unfit("localhost:8085 for an emulator, or https://europe-west3-pubsub.googleapis.com")
     return text
+
+
+def _is_place(text: str) -> bool:
+    try:
+        return urlsplit(f"//{text.partition('://')[2] or text}").port != 0
+    except ValueError:  # an address or a port that cannot be
+        return False
 
 
 def read_credentials(raw: object) -> Secret:

@@ -22,6 +22,8 @@ class KinesisHarness(Harness):
             {"endpoint": "localhost:4566"},
             "endpoint: found 'localhost:4566', expected a URL such as http://localhost:4566",
         ),
+        ({"endpoint": "http://[::1"}, "expected a URL such as http://localhost:4566"),
+        ({"endpoint": "http://localhost:99999"}, "expected a URL such as http://localhost:4566"),
         ({"partition_key_field": "requestid"}, "did you mean 'request_id'?"),
         ({"record_bytes": "32 MiB"}, "record_bytes: found '32 MiB', expected 10 MiB at most"),
         ({"ca_file": "missing.pem"}, "expected a file that exists in ca_file"),

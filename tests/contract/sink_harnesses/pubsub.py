@@ -19,6 +19,8 @@ class PubsubHarness(Harness):
         ({"topic_id": "projects/p/topics/t"}, "expected a topic's id without its project: 3 to 255 letters"),
         ({"topic_id": "google-calls"}, "topic_id: found 'google-calls', expected a topic's id"),
         ({"endpoint": "pubsub.example.com/path"}, "expected localhost:8085 for an emulator, or https://"),
+        ({"endpoint": "localhost:99999"}, "expected localhost:8085 for an emulator, or https://"),
+        ({"endpoint": "[::1:2:3:4:5:6:7:8:9]:80"}, "expected localhost:8085 for an emulator, or https://"),
         ({"credentials_json": "swordfish"}, "found some text, expected the JSON of a credentials file, with its type"),
         ({"credentials_file": "missing.json"}, "expected a file that exists in credentials_file"),
         ({"ca_file": "missing.pem"}, "expected a file that exists in ca_file"),
