@@ -69,6 +69,25 @@ def test_life_of_a_program(program):
     assert not program.folder.exists()
 
 
+def test_nothing_outlives_the_tests():
+    """A server ends with the process that started it, even when that is killed."""
+    script = """
+import sys, time
+from tests.servers.kit.program import Program
+from tests.servers.kit import ports
+port = ports.free()
+command = [sys.executable, "-m", "http.server", "--bind", ports.HOST, str(port)]
+Program("files", command, endpoint=f"{ports.HOST}:{port}").start()
+print(port, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as tests:
+        port = int(tests.stdout.readline())
+        assert ports.is_open(port)
+        tests.kill()
+    ports.wait_until_free(port)
+
+
 def test_program_that_ends():
     """A server that does not start says so with its log."""
     broken = Program("broken", [sys.executable, "-c", "exit('no such option')"], endpoint="127.0.0.1:1")

@@ -83,10 +83,17 @@ class Broker(Program):
         """
         Make a topic; `settings` are the topic's own, `_` for `.`.
         """
-        own = {name.replace("_", "."): str(value) for name, value in settings.items()}
-        admin = AdminClient({"bootstrap.servers": self.endpoint, "log_level": 0})
-        made = admin.create_topics([NewTopic(topic, partitions, 1, config=own)])
-        made[topic].result(30)
+        create(self.endpoint, topic, partitions, **settings)
+
+
+def create(endpoint, topic, partitions=1, **settings):
+    """
+    Make a topic on any cluster.
+    """
+    own = {name.replace("_", "."): str(value) for name, value in settings.items()}
+    admin = AdminClient({"bootstrap.servers": endpoint, "log_level": 0})
+    made = admin.create_topics([NewTopic(topic, partitions, 1, config=own)])
+    made[topic].result(30)
 
 
 def _format(java, properties):

@@ -17,6 +17,7 @@ from otel_llm.delivery.spec import DeliverySettings
 from otel_llm.formats import otel
 from otel_llm.settings import SinkCommon, SinkSettings
 from otel_llm.telemetry.event import Event, new_event_id
+from tests.servers import kafka
 from tests.servers._kafka_reader import read
 
 CLIENTS = ("aiokafka", "confluent")
@@ -132,7 +133,7 @@ def topic(broker):
     Give a new topic with one partition.
     """
     name = f"calls-{next(_numbers)}-{time.time_ns()}"
-    broker.create(name)
+    kafka.create(broker.endpoint, name)
     return name
 
 

@@ -71,7 +71,7 @@ class TestOverSize:
     async def test_a_stricter_topic(self, opened, broker, topic, batch, event, outcomes, arrived):
         """A topic that takes less than the broker gets smaller batches, and what is too large for it is refused."""
         strict = f"{topic}-strict"
-        broker.create(strict, max_message_bytes=20_000)
+        kafka.create(broker.endpoint, strict, max_message_bytes=20_000)
         sent = batch([event(number, "x" * (30_000 if number == 41 else 100)) for number in range(200)])
         async with opened(broker.endpoint, strict) as sink:
             receipt = await sink.send(sent)
@@ -157,7 +157,7 @@ class TestTopic:
         name = f"late-{time.time_ns()}"
         async with opened(broker.endpoint, name) as sink:
             waiting = await sink.send(batch(2))
-            broker.create(name)
+            kafka.create(broker.endpoint, name)
             arrived = await sink.send(batch(2))
         reasons = {outcome.reason.partition(" (")[0] for outcome in waiting.outcomes}
         assert reasons == {f"the topic {name} does not exist"}

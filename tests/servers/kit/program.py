@@ -45,6 +45,7 @@ class Program:
         self._timeout = timeout
         self._user = user
         self._process = None
+        self._guard = None
 
     @property
     def pid(self):
@@ -72,6 +73,7 @@ class Program:
                 start_new_session=True,
                 user=self._user,
             )
+        self._guard = _Guard(self._process.pid, self.folder)
         self._await_ready()
         return self
 
@@ -154,6 +156,27 @@ class Program:
         except subprocess.TimeoutExpired:
             _signal(process, signal.SIGKILL)
             process.wait()
+        self._guard.dismiss()
+
+
+class _Guard:
+    """
+    A process that ends the server and removes its data when ours is gone, however it went.
+    """
+
+    def __init__(self, group, folder):
+        command = ["/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$0"; sleep 1; rm -rf "$1"', str(group), str(folder)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def dismiss(self):
+        """
+        End the guard itself.
+        """
+        self._process.kill()
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def new_folder(name):
