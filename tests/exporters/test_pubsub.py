@@ -18,8 +18,12 @@ from otel_llm_exporters.pubsub import Flow, PubsubSink
 from otel_llm_exporters.pubsub_connection import is_secured
 from otel_llm_exporters.pubsub_options import PubsubOptions
 
+from otel_llm.delivery import breaker
+from otel_llm.delivery.delivery import Delivery
 from otel_llm.delivery.sink import Batch, Delivered, Record, Rejected, Retry
+from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.errors import NotDelivered, Unauthorized
+from otel_llm.formats import otel
 from otel_llm.settings import Secret, load, read_options
 from tests.servers.kit import certificates
 from tests.servers.ordered_pubsub import POISON
@@ -126,6 +130,10 @@ class Opened:
 async def send(options, batch):
     async with Opened(options) as sink:
         return await sink.send(batch)
+
+
+def no_thread(*_):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
 
 
 def batch_of_sizes(call, *sizes):
@@ -270,6 +278,25 @@ class TestOrdering:
         assert numbers(pull()) == [0, 1, 2, 3, 4, 5]
 
 
+class TestDelivery:
+    def test_order(self, options, server, call, pull, tmp_path, monkeypatch):
+        """Through failure after failure, one worker brings each key's messages once and in order."""
+        monkeypatch.setattr(breaker, "BASE", 0.01)
+        monkeypatch.setattr(breaker, "CAP", 0.05)
+        wanted = options(ordering_key="{label.tenant_id}", flow_control_max=5)
+        spec = SinkSpec(name="pubsub", make=lambda: PubsubSink(wanted), encoder=otel.encode, batch_size=50)
+        server.fail(*[Code.UNAVAILABLE, Code.ABORTED, Code.INTERNAL] * 4)
+        delivery = Delivery(sinks=[spec], settings=DeliverySettings(journal_dir=tmp_path))
+        for number in range(300):
+            delivery.append(call(acme__number=number, otel_llm__label__tenant_id=f"t{number % 3}"))
+        assert delivery.flush(30)
+        delivery.shutdown(5)
+        arrived = pull()
+        for tenant in range(3):
+            own = [message for message in arrived if message.ordering_key == f"t{tenant}"]
+            assert numbers(own) == list(range(tenant, 300, 3))
+
+
 class TestFailures:
     @pytest.mark.parametrize(
         "code", [Code.UNAVAILABLE, Code.INTERNAL, Code.RESOURCE_EXHAUSTED, Code.ABORTED, Code.UNKNOWN]
@@ -337,6 +364,16 @@ class TestFailures:
                 assert kinds(await sending) == [Retry]
             assert kinds(await sink.send(numbered([""], first=7))) == [Delivered]
         assert 7 in numbers(pull())
+
+    async def test_end_of_the_process(self, options, server, numbered, pull, monkeypatch):
+        """Where no more threads can be started, a batch is published all the same, and what fails is sent again."""
+        async with Opened(options()) as sink:
+            with monkeypatch.context() as patch:
+                patch.setattr(pubsub_connection.native, "start_thread", no_thread)
+                server.fail(Code.UNAVAILABLE)
+                assert kinds(await sink.send(numbered([""]))) == [Retry]
+                assert kinds(await sink.send(numbered([""]))) == [Delivered]
+        assert numbers(pull()) == [0]
 
     async def test_not_open(self, options, numbered):
         """A sink that is not open says so."""
