@@ -164,17 +164,17 @@ class TestRequests:
         assert set(kinds(send(options(request_bytes=1000), batch))) == {Delivered}
         assert [len(request) for request in proxy.requests] == [1, 1, 1]
 
-    def test_over_size(self, options, client, taken, call):
+    def test_over_size(self, options, taken, call):
         """A record that exceeds the limit by one byte, its key included, is rejected alone."""
         key = len(call().id)
-        outcomes = send(options(client=client), batch_of_sizes(call, 1, MIB - key, MIB - key + 1, 2))
+        outcomes = send(options(), batch_of_sizes(call, 1, MIB - key, MIB - key + 1, 2))
         assert kinds(outcomes) == [Delivered, Delivered, Rejected, Delivered]
         assert outcomes[2].reason == "1048577 bytes with its key, and record_bytes allows 1048576"
         assert [len(record.data) for record in taken()] == [1, MIB - key, 2]
 
-    def test_over_size_for_the_stream(self, options, client, taken, call):
+    def test_over_size_for_the_stream(self, options, taken, call):
         """Where the stream takes less than `record_bytes`, the batch is halved until the record at fault is alone."""
-        outcomes = send(options(client=client, record_bytes=10 * MIB), batch_of_sizes(call, 1, 2, MIB + 1, 3, 4))
+        outcomes = send(options(record_bytes=10 * MIB), batch_of_sizes(call, 1, 2, MIB + 1, 3, 4))
         assert kinds(outcomes) == [Delivered, Delivered, Rejected, Delivered, Delivered]
         assert outcomes[2].reason == "Kinesis does not take its 1048613 bytes: ValidationException"
         assert [len(record.data) for record in taken()] == [1, 2, 3, 4]
@@ -239,10 +239,10 @@ class TestFailures:
             "ProvisionedThroughputExceededException from 127.0.0.1"
         }
 
-    def test_throttled_amid_requests(self, options, proxy, client, taken, call, batch_of):
+    def test_throttled_amid_requests(self, options, proxy, taken, call, batch_of):
         """Requests after one that was throttled in part go out all the same."""
         proxy.throttle_every = 3
-        outcomes = send(options(client=client), batch_of(*[call() for _ in range(1500)]))
+        outcomes = send(options(), batch_of(*[call() for _ in range(1500)]))
         assert len(proxy.requests) == 3
         assert kinds(outcomes).count(Retry) == 500
         assert len(taken()) == 1000
@@ -256,12 +256,12 @@ class TestFailures:
         outcomes = send(options(), batch_of(call(), call()))
         assert outcomes == [Retry(reason=f"{code} from 127.0.0.1")] * 2
 
-    def test_failed_half_way(self, options, proxy, client, taken, call, batch_of):
+    def test_failed_half_way(self, options, proxy, taken, call, batch_of):
         """What was taken before a request failed stays delivered; the rest of the batch is sent again, not tried on."""
         events = [call() for _ in range(1100)]
         proxy.refuse_after = 1
         proxy.refusal = "AccessDeniedException"
-        outcomes = send(options(client=client), batch_of(*events))
+        outcomes = send(options(), batch_of(*events))
         proxy.refuse_after = 0
         assert kinds(outcomes) == [Delivered] * 500 + [Retry] * 600
         assert len(taken()) == 500
@@ -290,14 +290,14 @@ class TestFailures:
         with pytest.raises(Unauthorized, match=r"^no credentials for Kinesis: NoCredentialsError$"):
             send(options(client=client, access_key_id="", secret_access_key=Secret("")), batch_of(call()))
 
-    def test_unknown_stream(self, options, client, call, batch_of):
+    def test_unknown_stream(self, options, call, batch_of):
         """A stream that is not there is named; its records wait for it."""
-        outcomes = send(options(client=client, stream_name="nowhere"), batch_of(call()))
+        outcomes = send(options(stream_name="nowhere"), batch_of(call()))
         assert outcomes == [Retry(reason="there is no stream 'nowhere' at 127.0.0.1")]
 
-    def test_no_server(self, options, client, call, batch_of):
+    def test_no_server(self, options, call, batch_of):
         """A server that is not there is named by its host."""
-        (outcome,) = send(options(client=client, endpoint="http://localhost:9"), batch_of(call()))
+        (outcome,) = send(options(endpoint="http://localhost:9"), batch_of(call()))
         assert outcome.reason.startswith("no answer from localhost: EndpointConnectionError")
 
     def test_timeout(self, options, proxy, client, call, batch_of):
@@ -350,11 +350,11 @@ class TestDelivery:
         assert sum(map(len, proxy.requests)) == 1000 + stats.retried
         assert (stats.events_sent, stats.dead, stats.events_dropped, stats.pending_events) == (1000, 0, {}, 0)
 
-    def test_throttled_order(self, proxy, client, taken, call, deliver):
+    def test_throttled_order(self, proxy, taken, call, deliver):
         """With one worker a later batch does not go before an earlier one that is sent again."""
         proxy.throttle_every = 7
         events = [call() for _ in range(300)]
-        deliver(*events, client=client, batch_size=50)
+        deliver(*events, client="aiobotocore", batch_size=50)
         keys = [record.key for record in taken()]
         batches = [{event.id for event in events[start : start + 50]} for start in range(0, 300, 50)]
         assert [set(keys[start : start + 50]) for start in range(0, 300, 50)] == batches
