@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import json
 import logging
 import re
@@ -10,6 +11,7 @@ from uuid import UUID
 
 import boto3
 import pytest
+from botocore.loaders import JSONFileLoader
 from otel_llm_exporters.kinesis import KinesisOptions, KinesisSink
 from otel_llm_exporters.kinesis_aiobotocore import AiobotocoreKinesis
 from otel_llm_exporters.kinesis_boto3 import Boto3Kinesis
@@ -26,6 +28,15 @@ from tests.servers.kit import certificates
 MIB = 1024**2
 STREAMS = count(1)
 CLIENTS = ("aiobotocore", "boto3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_service_model():
+    """Read botocore's descriptions of services once: that is most of what a client costs."""
+    read = functools.cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
 
 
 @pytest.fixture
