@@ -297,7 +297,8 @@ class KafkaSink:
 
     async def send(self, batch: Batch) -> Receipt:
         messages = [self._message(record) for record in batch.records]
-        return Receipt(await self._sent(messages))
+        outcomes = await self._sent(messages)
+        return Receipt.delivered() if all(each is DELIVERED for each in outcomes) else Receipt(outcomes)
 
     async def close(self) -> None:
         await self._client.close()

@@ -8,7 +8,7 @@ millisecond, otherwise not at all.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -81,7 +81,9 @@ class ConfluentClient:
             raise NotDelivered("the producer is closed")
         reports = _Reports(len(messages))
         for place, message in enumerate(messages):
-            await self._hand_over(producer, message, place, reports)
+            while not _handed_over(producer, message, partial(reports.note, place)):
+                producer.poll(0)
+                await asyncio.sleep(_FIRST_LOOK)
         await _collect(producer, reports)
         return [self._outcome(error) for error in reports.errors]
 
@@ -90,20 +92,6 @@ class ConfluentClient:
         if producer is not None:
             producer.purge()
             producer.poll(0)
-
-    async def _hand_over(self, producer: Producer, message: Message, place: int, reports: "_Reports") -> None:
-        topic, value, key, headers = message
-        while True:
-            try:
-                producer.produce(topic, value, key, headers=headers, on_delivery=partial(reports.note, place))
-            except BufferError:
-                producer.poll(0)
-                await asyncio.sleep(_FIRST_LOOK)
-            except KafkaException as error:
-                reports.note(place, error.args[0], None)
-                return
-            else:
-                return
 
     def _outcome(self, error: KafkaError | None) -> Outcome:
         if error is None:
@@ -138,6 +126,20 @@ class _Reports:
         self.missing -= 1
         if error is not None:
             self.errors[place] = error
+
+
+def _handed_over(producer: Producer, message: Message, note: Callable[[KafkaError | None, object], None]) -> bool:
+    """
+    Give librdkafka a message; False when its queue is full.
+    """
+    topic, value, key, headers = message
+    try:
+        producer.produce(topic, value, key, headers=headers, on_delivery=note)
+    except BufferError:
+        return False
+    except KafkaException as error:
+        note(error.args[0], None)
+    return True
 
 
 def _unreachable(producer: Producer) -> KafkaError | None:
@@ -181,7 +183,7 @@ def _settings(options: KafkaOptions) -> dict[str, Any]:
         "compression.type": options.compression,
         "partitioner": "murmur2_random",
         "max.in.flight": 5 if options.required_acks == "all" else 1,  # more would mix up the order when one fails
-        "linger.ms": 5,
+        "linger.ms": 1,
         "batch.size": BATCH_BYTES,
         "batch.num.messages": 100_000,
         "message.max.bytes": MOST_BYTES,
