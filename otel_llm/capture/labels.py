@@ -51,7 +51,7 @@ def labels(**values: object) -> Iterator[None]:
     `key_id`, `key_name`, `virtual_key_id`, `virtual_key_name` name the credential. All else is a label. None is
     left out; other values become strings.
     """
-    token = _labels.set({**_labels.get(), **{name: str(value) for name, value in values.items() if value is not None}})
+    token = _labels.set({**_labels.get(), **_texts(values)})
     try:
         yield
     finally:
@@ -154,8 +154,19 @@ class Surroundings:
     def _from(self, lookup: Lookup | None) -> dict[str, str]:
         if lookup is None:
             return {}
-        found = ((name, lookup(name)) for name in self._custom)
-        return {name: str(value) for name, value in found if value not in {None, ""}}
+        found = _texts({name: lookup(name) for name in self._custom})
+        return {name: text for name, text in found.items() if text}
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - objects that are not ours may raise anything
+        return f"[unreadable {type(value).__name__}]"
 
 
 def _named(headers: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -18,6 +18,11 @@ def _client(server):
         yield client
 
 
+class Rude:
+    def __str__(self):
+        raise RuntimeError("no")
+
+
 class TestLabels:
     def test_inner_wins(self):
         """
@@ -37,6 +42,16 @@ class TestLabels:
         """
         with labels(run=7, nobody=None):
             assert Surroundings().read({}).labels() == {"run": "7"}
+
+    def test_what_cannot_be_a_string_raises_nothing(self):
+        """
+        An object that refuses to be a string is named by its kind, from the caller's block and from the context.
+        """
+        with labels(odd=Rude()):
+            assert Surroundings().read({}).labels() == {"odd": "[unreadable Rude]"}
+        found = {"odd": Rude(), "list": ["a"], "empty": ""}
+        surroundings = Surroundings(custom_labels=tuple(found), context=found.get)
+        assert surroundings.read({}).labels() == {"odd": "[unreadable Rude]", "list": "['a']"}
 
     def test_on_record_and_span(self, client, telemetry):
         """

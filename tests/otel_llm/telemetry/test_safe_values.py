@@ -46,8 +46,7 @@ class Size(Enum):
     LARGE = "large"
 
 
-def nested(depth, wrap=lambda inner: [inner]):
-    value = 1
+def nested(depth, wrap=lambda inner: [inner], value=1):
     for _ in range(depth):
         value = wrap(value)
     return value
@@ -151,7 +150,7 @@ anything = st.recursive(
         st.lists(inner, max_size=4)
         | st.tuples(inner, inner)
         | st.dictionaries(st.text(st.characters(exclude_categories=[]), max_size=4) | st.integers(), inner, max_size=4)
-        | st.tuples(inner, st.integers(0, 60)).map(lambda pair: nested(pair[1], lambda value: [value, pair[0]]))
+        | st.tuples(inner, st.integers(0, 60)).map(lambda pair: nested(pair[1], lambda value: [value], pair[0]))
     ),
     max_leaves=12,
 )
