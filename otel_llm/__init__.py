@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from otel_llm.capture.dialect import Dialect, Request, Response, Route, StreamReader
     from otel_llm.capture.labels import labels
     from otel_llm.configuration import configure, flush, shutdown, stats
+    from otel_llm.custom_metrics import counter, histogram
     from otel_llm.delivery.sink import Batch, BlockingSink, Delivered, Receipt, Record, Rejected, Retry, Sink
     from otel_llm.delivery.stats import SinkStats
     from otel_llm.errors import (
@@ -33,6 +34,7 @@ _HOMES = {
     "otel_llm.capture.dialect": ("Dialect", "Request", "Response", "Route", "StreamReader"),
     "otel_llm.capture.labels": ("labels",),
     "otel_llm.configuration": ("configure", "flush", "shutdown", "stats"),
+    "otel_llm.custom_metrics": ("counter", "histogram"),
     "otel_llm.delivery.sink": (
         "Batch",
         "BlockingSink",
@@ -90,7 +92,9 @@ __all__ = [
     "UnknownPlugin",
     "Usage",
     "configure",
+    "counter",
     "flush",
+    "histogram",
     "instrument",
     "labels",
     "shutdown",

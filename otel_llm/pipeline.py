@@ -92,19 +92,26 @@ class Pipeline:
         self._severities = _SEVERITIES[settings.record_severity]
         self._tracer = trace.get_tracer(SCOPE, VERSION, schema_url=SCHEMA_URL)
         meter = metrics.get_meter(SCOPE, VERSION, schema_url=SCHEMA_URL)
-        self._metrics = Metrics(meter, price=self._price, names=settings.metric_names, labels=settings.metric_labels)
+        self._metrics = Metrics(
+            meter,
+            price=self._price,
+            names=settings.metric_names,
+            labels=settings.metric_labels,
+            values=settings.metric_label_values,
+        )
         self._logger = _logs.get_logger(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._processed: Any = None
         self._limits = LogRecordLimits()
+        self._surroundings = Surroundings(
+            custom_labels=settings.custom_labels,
+            context=otel_context.get_value,
+            baggage=baggage.get_baggage,
+            resource=self._resource.attributes,
+        )
         self.observer = Observer(
             Endpoints(plugins.dialects(), capture=settings.capture_hosts, ignore=settings.ignore_hosts),
             self,
-            Surroundings(
-                custom_labels=settings.custom_labels,
-                context=otel_context.get_value,
-                baggage=baggage.get_baggage,
-                resource=self._resource.attributes,
-            ),
+            self._surroundings,
             content=self._content.captured,
             include_usage=settings.include_usage,
             propagate=settings.propagate_trace,
@@ -199,6 +206,12 @@ class Pipeline:
         if self.delivery is not None and provider not in _joined:
             _joined.add(provider)
             provider.add_log_record_processor(EventProcessor(shared.take))
+
+    def metric_attributes(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Give the attributes of the application's own measurement, with the labels in force that metrics may carry.
+        """
+        return self._metrics.attributes(own, self._surroundings.read({}).labels())
 
     def flush(self, timeout: float) -> bool:
         """

@@ -119,6 +119,8 @@ class Settings:
     """Context and baggage keys that become labels."""
     metric_labels: tuple[str, ...] = ()
     """Labels that metrics may carry."""
+    metric_label_values: Count = 100
+    """Most values of one label, or names of models, that metrics tell apart; further ones are counted together."""
     metric_names: Literal["released", "next"] = "released"
     """Metric names of the released conventions, or of the next ones."""
     record_severity: Literal["info", "spec"] = "info"

@@ -10,9 +10,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from msgspec.structs import replace
 from opentelemetry import context as otel_context
@@ -23,10 +23,12 @@ from otel_llm.call import Call
 from otel_llm.diagnostics import report_failure
 from otel_llm.pricing.book import BOOK_LOADING
 from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.cardinality import Cardinality
 from otel_llm.telemetry.record import Attributes, started
 from otel_llm.telemetry.semconv import (
     DURATION_BUCKETS,
     ERROR_TYPE,
+    REQUEST_MODEL,
     RESPONSE_MODEL,
     SERVER_ADDRESS,
     SERVER_PORT,
@@ -34,6 +36,9 @@ from otel_llm.telemetry.semconv import (
 )
 
 MetricNames = Literal["released", "next"]
+
+_CHOSEN = frozenset({REQUEST_MODEL, RESPONSE_MODEL})
+"""Attributes whose values are the callers' choice."""
 
 _INFERENCE = frozenset({"chat", "text_completion", "generate_content"})
 
@@ -51,7 +56,8 @@ class Metrics:
     """
     The instruments of one meter; `labels` are those that may become metric attributes.
 
-    `price` is asked again for calls that ended before the price book was loaded.
+    `price` is asked again for calls that ended before the price book was loaded. Of each label, and of the names of
+    models, which callers choose as well, the first `values` are told.
     """
 
     def __init__(
@@ -61,13 +67,21 @@ class Metrics:
         price: Callable[[Call], Cost],
         names: MetricNames = "released",
         labels: Sequence[str] = (),
+        values: int = 100,
     ) -> None:
         self._price = price
         self._labels = frozenset(labels)
+        self._cardinality = Cardinality(meter, values)
         self._set = _Released(meter) if names == "released" else _Next(meter)
         self._cost = meter.create_counter("otel_llm.cost", unit="{USD}", description="Money spent on provider calls.")
         # It never has a value: that somebody asks for one tells us that metrics are being collected.
         meter.create_observable_gauge("otel_llm.collection", callbacks=[_catch_up])
+
+    def attributes(self, own: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+        """
+        Give the attributes of a measurement of somebody else's on our meter: his own, and the labels that are allowed.
+        """
+        return {**self._cardinality.all_bounded(own), **self._label_attributes(labels)}
 
     def record(self, call: Call, cost: Cost, *, metered: bool = True) -> None:
         """
@@ -102,9 +116,13 @@ class Metrics:
         attributes = started(call.operation, call.provider, call.request_model, None, None)
         if call.response_model is not None:
             attributes[RESPONSE_MODEL] = call.response_model
-        for name in self._labels & call.labels.keys():
-            attributes[f"otel_llm.label.{name}"] = call.labels[name]
-        return attributes
+        for name in _CHOSEN & attributes.keys():
+            attributes[name] = self._cardinality.bounded(name, str(attributes[name]))
+        return {**attributes, **self._label_attributes(call.labels)}
+
+    def _label_attributes(self, labels: Mapping[str, str]) -> dict[str, str]:
+        names = {name: f"otel_llm.label.{name}" for name in self._labels & labels.keys()}
+        return {full: self._cardinality.bounded(full, labels[name]) for name, full in names.items()}
 
 
 _waiting: deque[tuple[Metrics, Call, Cost, Context, bool]] = deque()
@@ -216,11 +234,19 @@ class _Released:
             description="Number of input and output tokens used.",
             explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
         )
+        # The conventions had no place for it yet: it is part of the input, so it must not be one more type of token.
+        self._cached = meter.create_counter(
+            "otel_llm.cache_read.input_tokens",
+            unit="{token}",
+            description="Input tokens that the provider read from its prompt cache.",
+        )
 
     def record(self, call: Call, attributes: Attributes, context: Context) -> None:
         _record_durations(call, attributes, context, self._duration, self._first, self._chunk)
         if not call.billable:
             return
+        if call.usage.cache_read_tokens:
+            self._cached.add(call.usage.cache_read_tokens, attributes, context)  # type: ignore[arg-type]
         for kind, count in (("input", call.usage.input_tokens), ("output", call.usage.output_tokens)):
             if count is not None:
                 self._tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)  # type: ignore[dict-item]

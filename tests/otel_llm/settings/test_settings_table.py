@@ -28,6 +28,7 @@ ROWS = [
     ("exit_timeout_ms", "250", 250),
     ("custom_labels", "tenant_id, team", ("tenant_id", "team")),
     ("metric_labels", "team", ("team",)),
+    ("metric_label_values", "20", 20),
     ("metric_names", "next", "next"),
     ("record_severity", "spec", "spec"),
     ("native_spans", "replace", "replace"),

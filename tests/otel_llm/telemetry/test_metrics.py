@@ -69,7 +69,7 @@ def test_buckets_are_the_advised_ones():
 class TestReleasedNames:
     def test_a_stream(self, full_call, full_cost):
         """
-        A priced stream is one point on each of five metrics, tokens by type.
+        A priced stream is one point on each of six metrics, tokens by type; cached ones, a part of them, apart.
         """
         points = Measured().record(full_call, full_cost).points
         assert {name: len(found) for name, found in points.items()} == {
@@ -77,8 +77,10 @@ class TestReleasedNames:
             "gen_ai.client.operation.time_to_first_chunk": 1,
             "gen_ai.client.operation.time_per_output_chunk": 1,
             "gen_ai.client.token.usage": 2,
+            "otel_llm.cache_read.input_tokens": 1,
             "otel_llm.cost": 1,
         }
+        assert points["otel_llm.cache_read.input_tokens"][0].value == full_call.usage.cache_read_tokens
         assert points["gen_ai.client.operation.duration"][0].sum == 2.0
         assert points["gen_ai.client.operation.time_to_first_chunk"][0].sum == 0.5
         assert points["gen_ai.client.operation.time_per_output_chunk"][0].sum == 0.02
