@@ -54,7 +54,7 @@ def make_sink(sink: SinkSettings) -> "Sink | BlockingSink":
     Make a sink from its settings; raises `UnknownPlugin`, `MissingExtra`, or `SettingsError` with all that is wrong.
     """
     made = sink_class(sink.type)
-    options, problems = read_options(made.Options, sink.options, f"sinks.{sink.name}", sink.origins)
+    options, problems = read_options(made.Options, _own(made.Options, sink), f"sinks.{sink.name}", sink.origins)
     if problems:
         raise SettingsError(problems)
     return made(options)
@@ -68,7 +68,15 @@ def check_sink(sink: SinkSettings) -> tuple[Problem, ...]:
         options_class = sink_class(sink.type).Options
     except (UnknownPlugin, MissingExtra) as error:
         return (Problem(f"sinks.{sink.name}", f"the sink {sink.type!r}, which cannot be loaded", str(error)),)
-    return read_options(options_class, sink.options, f"sinks.{sink.name}", sink.origins)[1]
+    return read_options(options_class, _own(options_class, sink), f"sinks.{sink.name}", sink.origins)[1]
+
+
+def _own(options_class: type[Any], sink: SinkSettings) -> Mapping[str, object]:
+    """
+    Give the options that a sink reads: its own, and `format` where it has an option of that name, too.
+    """
+    told = {"format": sink.common.format} if sink.common.format and hasattr(options_class, "format") else {}
+    return {**told, **sink.options}
 
 
 def load_error(entry_point: EntryPoint, error: Exception) -> MissingExtra | UnknownPlugin:

@@ -1,6 +1,7 @@
 """Settings to delivery: which sinks a process has, and where their records wait."""
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
@@ -116,8 +117,12 @@ def _identity(sink: SinkSettings) -> str:
     Say where a sink's records go, without its secrets and without how they get there: the destination stays the same.
     """
     places = {name: value for name, value in sink.options.items() if not _is_secret(name) and not _is_manner(name)}
-    told = {name: str(value) for name, value in sorted(places.items())}
+    told = {name: _PASSWORD.sub(r"\1", str(value)) for name, value in sorted(places.items())}
     return f"{sink.type} {told}" + (f" in {Path.cwd()}" if _is_relative(sink) else "")
+
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*(?=@)|\bpassword\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s&]*)")
+"""A password in a URL, or in libpq's words."""
 
 
 def _is_relative(sink: SinkSettings) -> bool:
@@ -136,4 +141,15 @@ def _is_manner(name: str) -> bool:
     return name.endswith(("_ms", "_bytes", "_days")) or any(word in name for word in _MANNERS)
 
 
-_MANNERS = ("timeout", "compression", "max_", "allow_", "acks", "proxy", "ca_file", "cert_file")
+_MANNERS = (
+    "timeout",
+    "compression",
+    "max_",
+    "allow_",
+    "acks",
+    "proxy",
+    "ca_file",
+    "cert_file",
+    "ssl",
+    "pool_size",
+)

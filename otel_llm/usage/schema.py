@@ -161,8 +161,7 @@ CREATE TABLE IF NOT EXISTS llm_calls (
 
 INDEXES = tuple(f"CREATE INDEX IF NOT EXISTS llm_calls_{name} ON llm_calls ({name})" for name in INDEXED)
 
-VIEW = """
-CREATE VIEW IF NOT EXISTS usage_metrics AS SELECT
+USAGE_METRICS = """SELECT
     id,
     ended_at AS timestamp,
     coalesce(response_model, request_model, 'unknown') AS model,
@@ -173,8 +172,10 @@ CREATE VIEW IF NOT EXISTS usage_metrics AS SELECT
     CAST(http_status AS TEXT) AS status,
     latency_ms,
     key_hash AS api_key_hash,
-    recorded_at AS created_at
-FROM llm_calls"""
+    recorded_at AS created_at"""
+"""What the view `usage_metrics` shows of a call, in SQLite and in PostgreSQL."""
+
+VIEW = f"CREATE VIEW IF NOT EXISTS usage_metrics AS {USAGE_METRICS} FROM llm_calls"
 
 SQLITE_TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS usage_metrics_delete INSTEAD OF DELETE ON usage_metrics

@@ -27,6 +27,21 @@ def test_the_same_sink(options):
     assert key(**options) == key()
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "postgresql://u:{}@h/db",
+        "host=h password={} user=u",
+        "host=h user=u password='{} \\' x'",
+        "postgresql://h/u?password={}",
+    ],
+)
+def test_password_in_a_connection_string(form):
+    """A new password in a connection string leads to the same place, another role or database to another."""
+    assert key(dsn=form.format("old")) == key(dsn=form.format("new"))
+    assert key(dsn=form.replace("u", "v").format("old")) != key(dsn=form.format("old"))
+
+
 @pytest.mark.parametrize("options", [{"url": "https://b.example/llm"}, {"body": "single"}], ids=["url", "body"])
 def test_another_sink(options):
     """Records that wait for one destination do not go to another one, nor in a shape that it may not know."""

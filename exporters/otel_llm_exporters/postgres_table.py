@@ -1,0 +1,231 @@
+"""
+The table that the sink `postgres` writes, and what it takes to make it.
+
+What is lacking is found by looking, not by a version number: a table of an older version gets the columns it lacks, one
+of a newer version keeps those that this one does not know. Who changes something does it under an advisory lock.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import AsyncConnection, sql
+
+from otel_llm.errors import NotDelivered
+from otel_llm.formats.facts import Facts, milliseconds
+from otel_llm.telemetry.event import Event
+from otel_llm.usage.schema import COLUMNS, INDEXED, USAGE_METRICS, Kind
+from otel_llm_exporters.postgres_options import PostgresOptions
+from otel_llm_exporters.postgres_rows import Columns, Rows
+
+Connection = AsyncConnection[Any]
+
+VIEW: Final = "usage_metrics"
+
+_TYPES: Final[dict[Kind, str]] = {
+    "text": "text",
+    "integer": "bigint",
+    "real": "numeric(20, 10)",
+    "time": "timestamptz",
+    "json": "jsonb",
+    "boolean": "boolean",
+}
+_TYPES_IN_TRANSIT: Final[dict[Kind, str]] = _TYPES | {"real": "double precision"}
+_NEVER_NULL: Final = frozenset({"event_id", "recorded_at", "ended_at", "timestamp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """
+    What a table holds.
+    """
+
+    columns: Columns
+    body: str
+    """The column of the record as it was encoded."""
+    time: str
+    """The column of the time by which the table is parted."""
+    when_ns: Callable[[Event], int]
+    """Gives that time, in Unix nanoseconds."""
+    indexed: tuple[str, ...]
+
+
+def _ended(event: Event) -> int:
+    return Facts(event).ended_ns
+
+
+def _first_byte(event: Event) -> int | None:
+    names = ("otel_llm.time_to_first_byte", "gen_ai.response.time_to_first_chunk")
+    return milliseconds(Facts(event).seconds(*names))
+
+
+def _latency(event: Event) -> int | None:
+    return milliseconds(Facts(event).duration)
+
+
+CALLS: Final = Shape(COLUMNS, "event", "ended_at", lambda event: event.timestamp_ns, (*INDEXED, "trace_id"))
+
+LOGS: Final = Shape(
+    columns={
+        "event_id": ("text", lambda event: event.id),
+        "timestamp": ("time", _ended),
+        "ttfb": ("integer", _first_byte),
+        "latency": ("integer", _latency),
+    },
+    body="log_data",
+    time="timestamp",
+    when_ns=_ended,
+    indexed=("timestamp",),
+)
+"""The table of the MagicAPI gateway's own exporter, with an `event_id`."""
+
+
+class Table:
+    """
+    One table and its statements.
+    """
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self.shape = CALLS if options.format == "otel" else LOGS
+        self.rows = Rows(self.shape.columns, self.shape.body)
+        self.name = _named(options.schema, options.table_name)
+        self._options = options
+        self._view = _named(options.schema, VIEW)
+        names = ", ".join(map(quoted, self.rows.names))
+        transit = f"otel_llm_{self.shape.body}_{len(self.rows.names)}"
+        # Asked for each time: behind a pooler such as PgBouncer, another transaction may meet another server process.
+        self.begin = f"BEGIN; CREATE TEMPORARY TABLE IF NOT EXISTS {transit} ({self._transit()}) ON COMMIT DELETE ROWS"
+        self.copy = f"COPY pg_temp.{transit} ({names}) FROM STDIN (FORMAT BINARY)"
+        self.commit = (
+            f"INSERT INTO {self.name} ({names}) SELECT {names} FROM pg_temp.{transit}"  # noqa: S608 - names are quoted
+            " ON CONFLICT DO NOTHING; COMMIT"
+        )
+
+    def partition(self, suffix: str) -> str:
+        """
+        Give the name of one of its partitions.
+        """
+        return _named(self._options.schema, f"{self._options.table_name}_{suffix}")
+
+    async def prepare(self, connection: Connection) -> None:
+        """
+        Make the table, or what it lacks; raises `NotDelivered` where it is somebody else's.
+        """
+        if not await self._lacking(connection):
+            return
+        async with self.alone(connection):
+            for statement in await self._lacking(connection):
+                await connection.execute(statement)
+
+    @asynccontextmanager
+    async def alone(self, connection: Connection) -> AsyncIterator[None]:
+        """
+        Open a transaction in which no other process of ours changes the table.
+        """
+        async with connection.transaction():
+            # Locked by schema: several tables share one view.
+            key = f"otel-llm {self._options.schema or ''}"
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+            yield
+
+    async def _lacking(self, connection: Connection) -> list[str]:
+        found = await one(connection, "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", self.name)
+        view = [] if await self._has_view(connection) else self._view_statements()
+        if found is None:
+            return [*self._schema_statements(), *self._table_statements(), *self._layout_statements(), *view]
+        cursor = await connection.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+            (self.name,),
+        )
+        there = {name for (name,) in await cursor.fetchall()}
+        self._check(there, parted=found[0])
+        return [*self._missing_columns(there), *view]
+
+    async def _has_view(self, connection: Connection) -> bool:
+        """
+        Whether something of the view's name is there, be it somebody else's; only a table of calls has one.
+        """
+        return self.shape is not CALLS or await one(connection, "SELECT to_regclass(%s)", self._view) != (None,)
+
+    def _check(self, there: set[str], *, parted: bool) -> None:
+        for name in (self.shape.body, self.shape.time):
+            if name not in there:
+                raise NotDelivered(f"the table {self.name} is another's: it has no column {name}")
+        if self._options.partition == "day" and not parted:
+            raise NotDelivered(f"the table {self.name} is there, and has no partitions: partition: none takes it")
+
+    def _schema_statements(self) -> Iterator[str]:
+        if self._options.schema:
+            yield f"CREATE SCHEMA IF NOT EXISTS {quoted(self._options.schema)}"
+
+    def _table_statements(self) -> Iterator[str]:
+        time = quoted(self.shape.time)
+        key = "" if self._options.partition == "none" else f", {time}"
+        lines = [
+            "id bigint GENERATED BY DEFAULT AS IDENTITY",
+            *(f"{quoted(name)} {_TYPES[kind]}{_rule(name)}" for name, (kind, _) in self.shape.columns.items()),
+            f"{self.shape.body} jsonb NOT NULL",
+            f"PRIMARY KEY (id{key})",
+            f"UNIQUE (event_id{key})",
+        ]
+        by = f" PARTITION BY RANGE ({time})" if self._options.partition == "day" else ""
+        yield f"CREATE TABLE {self.name} ({', '.join(lines)}){by}"
+        for name in self.shape.indexed:
+            yield f"CREATE INDEX ON {self.name} ({quoted(name)})"
+
+    def _layout_statements(self) -> Iterator[str]:
+        if self._options.partition == "day":
+            yield f"CREATE TABLE {self.partition('default')} PARTITION OF {self.name} DEFAULT"
+        if self._options.partition == "hypertable":
+            day = "chunk_time_interval => interval '1 day'"
+            yield f"SELECT create_hypertable({literal(self.name)}, {literal(self.shape.time)}, {day})"
+
+    def _missing_columns(self, there: set[str]) -> Iterator[str]:
+        for name, (kind, _) in self.shape.columns.items():
+            if name not in there:
+                unique = " UNIQUE" if name == "event_id" else ""
+                yield f"ALTER TABLE {self.name} ADD COLUMN {quoted(name)} {_TYPES[kind]}{unique}"
+
+    def _view_statements(self) -> list[str]:
+        function = _named(self._options.schema, f"{VIEW}_delete")
+        body = f"BEGIN DELETE FROM {self.name} WHERE id = OLD.id AND ended_at = OLD.timestamp; RETURN OLD; END"  # noqa: S608
+        written, called = f"LANGUAGE plpgsql AS {literal(body)}", f"EXECUTE FUNCTION {function}()"
+        return [
+            f"CREATE VIEW {self._view} AS {USAGE_METRICS} FROM {self.name}",
+            f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger SET search_path FROM CURRENT {written}",
+            f"CREATE TRIGGER {VIEW}_delete INSTEAD OF DELETE ON {self._view} FOR EACH ROW {called}",
+        ]
+
+    def _transit(self) -> str:
+        columns = {name: kind for name, (kind, _) in self.shape.columns.items()} | {self.shape.body: "json"}
+        return ", ".join(f"{quoted(name)} {_TYPES_IN_TRANSIT[kind]}" for name, kind in columns.items())
+
+
+async def one(connection: Connection, statement: str, *values: object) -> tuple[Any, ...] | None:
+    """
+    Give the first row of an answer.
+    """
+    return await (await connection.execute(statement, values)).fetchone()
+
+
+def quoted(name: str) -> str:
+    """
+    Give a name as SQL has it, whatever it holds.
+    """
+    return sql.Identifier(name).as_string()
+
+
+def literal(text: str) -> str:
+    """
+    Give a text as SQL has it, whatever it holds.
+    """
+    return sql.Literal(text).as_string()
+
+
+def _named(schema: str | None, name: str) -> str:
+    return sql.Identifier(*filter(None, (schema, name))).as_string()
+
+
+def _rule(name: str) -> str:
+    return " NOT NULL" if name in _NEVER_NULL else ""
