@@ -27,6 +27,7 @@ from otel_llm.settings.secret import Secret
 Compression = Literal["none", "gzip", "zstd"]
 
 MOST_ANSWER_BYTES: Final = 64 * 1024
+"""How much of an answer is read, where a sink does not ask for more."""
 IDLE_SECONDS: Final = 30.0
 """How long an unused connection stays open."""
 
@@ -85,9 +86,10 @@ class HttpClient:
     It stands below that library's own client, which follows redirects, logs URLs, and is what others instrument.
     """
 
-    def __init__(self, library: Any, options: HttpOptions) -> None:
+    def __init__(self, library: Any, options: HttpOptions, *, most_answer_bytes: int = MOST_ANSWER_BYTES) -> None:
         self._library = library
         self._options = options
+        self._most_answer_bytes = most_answer_bytes
         self._compress = _compressor(options.compression)
         self._headers = {
             "user-agent": f"otel-llm/{metadata.version('otel-llm')}",
@@ -139,7 +141,7 @@ class HttpClient:
     async def _exchange(self, request: Any) -> tuple[int, Mapping[str, str], bytes]:
         response = await self._transport.handle_async_request(request)
         try:
-            body = await _beginning(response)
+            body = await _beginning(response, self._most_answer_bytes)
         finally:
             await response.aclose()
         return response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
@@ -201,12 +203,12 @@ class _Connecting:
             raise NotDelivered(f"the server's name leads to {address[0]}, a cloud's metadata service; nothing was sent")
 
 
-async def _beginning(response: Any) -> bytes:
+async def _beginning(response: Any, most_bytes: int) -> bytes:
     body = b""
     async with contextlib.aclosing(response.aiter_raw()) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) >= MOST_ANSWER_BYTES:
+            if len(body) >= most_bytes:
                 break
     return body
 
