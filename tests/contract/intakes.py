@@ -1,0 +1,81 @@
+"""
+Servers that take logs as strictly as those of vendors: what breaks their rules is refused, what arrived is counted.
+"""
+
+import json
+
+from hook_receiver import _DECODERS, Answer, Receiver
+
+
+class Intake(Receiver):
+    """
+    Takes requests whose bodies are read after decompression; `arrived` are the event ids, in order.
+    """
+
+    credential = "authorization"
+    """The header that `token` is about."""
+    refusal = 401
+    """How wrong credentials are answered."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+        self.arrived: list[str] = []
+        self.documents: list[dict] = []
+
+    def take(self, headers, body) -> Answer:
+        """
+        Take a request, or say why not.
+        """
+        raise NotImplementedError
+
+    def _judge(self, headers, raw) -> Answer:
+        if self.token is not None and headers.get(self.credential) != self.token:
+            return Answer(self.refusal, body=b"who are you?")
+        if self.script or self.default.status != 200:
+            return self.script.popleft() if self.script else self.default
+        return self.take(headers, _DECODERS[headers.get("content-encoding")](raw))
+
+
+class Bulk(Intake):
+    """
+    Elasticsearch's `_bulk`: creates each document once under its id, and has room for templates.
+    """
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+        self.templates: list[dict] = []
+        self.indices: dict[tuple[str, str], dict] = {}
+        self.errors: dict[str, tuple[int, str]] = {}
+        """Status and type of the error for single ids, once each."""
+        self.label_types = {"flattened"}
+        """The types for labels that it knows."""
+
+    def take(self, headers, body) -> Answer:
+        if headers["content-type"] == "application/json":
+            return self._template(json.loads(body))
+        if self._largest is not None and len(body) > self._largest:
+            return Answer(413)
+        lines = [json.loads(line) for line in body.splitlines()]
+        items = [self._create(action["create"], document) for action, document in zip(*[iter(lines)] * 2, strict=True)]
+        return Answer(body=json.dumps({"errors": any("error" in item for item in items), "items": items}).encode())
+
+    def _template(self, template) -> Answer:
+        kind = template["template"]["mappings"]["properties"]["labels"]["type"]
+        if kind not in self.label_types:
+            return Answer(400, body=f"No handler for type [{kind}] declared on field [labels]".encode())
+        if self.templates:
+            return Answer(400, body=b"index template [llm] already exists")
+        self.templates.append(template)
+        return Answer()
+
+    def _create(self, action, document) -> dict:
+        status, kind = self.errors.pop(action["_id"], (201, ""))
+        key = action["_index"], action["_id"]
+        if key in self.indices:
+            status, kind = 409, "version_conflict_engine_exception"
+        if kind:
+            return {"create": {"status": status, "error": {"type": kind, "reason": "for a reason"}}}
+        self.indices[key] = document
+        self.documents.append(document)
+        self.arrived.append(action["_id"])
+        return {"create": {"status": status}}
