@@ -25,11 +25,11 @@ class Scraped:
         self.prometheus = prometheus
         self._application = application
 
-    def query(self, expression):
+    def query(self, expression, accept=bool):
         """
-        Wait until an expression gives something.
+        Wait until an expression gives something, or what is accepted.
         """
-        return eventually(lambda: self.prometheus.query(expression), bool, timeout=30)
+        return eventually(lambda: self.prometheus.query(expression), accept, timeout=30)
 
     def page(self):
         """
