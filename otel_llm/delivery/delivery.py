@@ -27,6 +27,7 @@ from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.errors import JournalError
 from otel_llm.telemetry.event import Event
+from otel_llm.telemetry.safe_values import safe_event
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +100,8 @@ class Delivery:
         if not self._couriers:
             return False
         try:
-            payload = event.encode()
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            event, payload = _encoded(event)
+        except _UNENCODABLE as error:
             logger.warning("an event cannot be encoded and is lost: %s", type(error).__name__)
             self._reject("unencodable")
             return False
@@ -277,6 +278,8 @@ class Delivery:
         courier.start()
         if self._journal is not None:
             self._serve(courier, self._journal, self._starts[courier.spec.name])
+        for inheritance in tuple(self._inherited):
+            self._hand_over(inheritance, courier)
 
     def _read(self, journal: Journal) -> None:
         for name, courier in self._couriers.items():
@@ -356,15 +359,21 @@ class Delivery:
 
     def _share_out(self, inheritance: Inheritance) -> None:
         for courier in self._couriers.values():
-            start = inheritance.cursors.get(courier.spec.key)
-            if start is None:
-                continue
-            courier.ledger.adopt(max(0, inheritance.next - start) + inheritance.torn)
-            if inheritance.torn:
-                courier.ledger.drop("torn", inheritance.torn)
-            if start < inheritance.next:
-                self._serve(courier, inheritance, start)
+            self._hand_over(inheritance, courier)
         inheritance.close_if_delivered()
+
+    def _hand_over(self, inheritance: Inheritance, courier: Courier) -> None:
+        """
+        Let a courier bring what its sink is owed of a dead process's records, once.
+        """
+        start = None if inheritance.released else inheritance.cursors.pop(courier.spec.key, None)
+        if start is None:
+            return
+        courier.ledger.adopt(max(0, inheritance.next - start) + inheritance.torn)
+        if inheritance.torn:
+            courier.ledger.drop("torn", inheritance.torn)
+        if start < inheritance.next:
+            self._serve(courier, inheritance, start)
 
     def _give_up_older(self) -> int:
         return next((freed for inheritance in self._inherited if (freed := inheritance.make_room())), 0)
@@ -414,3 +423,17 @@ class Delivery:
             self._last_words()
         with contextlib.suppress(KeyboardInterrupt):
             self.shutdown(self._exit_seconds)
+
+
+def _encoded(event: Event) -> tuple[Event, bytes]:
+    """
+    Give the event as the journal keeps it, without what a log processor of somebody's put on it that cannot be written.
+    """
+    try:
+        return event, event.encode()
+    except _UNENCODABLE:
+        event = safe_event(event)
+        return event, event.encode()
+
+
+_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)

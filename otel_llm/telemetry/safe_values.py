@@ -25,6 +25,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from otel_llm.call import Call, Content
+from otel_llm.telemetry.event import Event
 
 DEEPEST: Final = 30
 """Containers in each other; protobuf's readers give up at 100 messages, and a map in a record is three."""
@@ -63,6 +64,19 @@ def safe_call(call: Call) -> Call:
     Give the call, or one in its place that can be told to everybody.
     """
     return call if is_safe(call) else _safe_struct(call)
+
+
+def safe_event(event: Event) -> Event:
+    """
+    Give an event in this one's place whose attributes, body and names everybody can read.
+    """
+    return msgspec.structs.replace(
+        event,
+        name=safe_text(event.name),
+        severity_text=safe_text(event.severity_text),
+        attributes=safe(event.attributes),
+        body=safe(event.body),
+    )
 
 
 def safe(value: Any) -> Any:

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from msgspec import structs
 
 from otel_llm.delivery.sink import DELIVERED, Receipt, Rejected, Retry
 from otel_llm.errors import MissingExtra, SettingsError, Unauthorized
@@ -132,10 +133,21 @@ class TestOutcomes:
         assert sorted(sink.numbers) == list(range(200))
         assert (stats.events_sent, stats.async_workers) == (200, 4)
 
+    @pytest.mark.parametrize("odd", [object(), 2**70, "half \ud800"], ids=["object", "wide", "surrogate"])
+    def test_odd_values(self, deliver, spec, scripted, make_event, odd):
+        """A record is delivered whatever a log processor put on it; what cannot be written is replaced."""
+        sink = scripted()
+        delivery = deliver(spec(sink))
+        for event in (make_event(0), structs.replace(make_event(1, odd=odd), body=odd), make_event(2)):
+            assert delivery.append(event)
+        assert delivery.flush(10)
+        stats = delivery.stats()["sink"]
+        assert (sink.numbers, stats.events_sent, stats.dead) == ([0, 1, 2], 3, 0)
+
     def test_unencodable_event(self, deliver, spec, scripted, make_event, assert_balanced):
         """An event that cannot be kept is refused and counted, never raised."""
         delivery = deliver(spec(scripted()))
-        assert not delivery.append(make_event(bad=object()))
+        assert not delivery.append(structs.replace(make_event(), timestamp_ns=2**70))
         stats = delivery.stats()["sink"]
         assert stats.events_dropped == {"unencodable": 1}
         assert_balanced(stats)
@@ -330,6 +342,25 @@ class TestSinks:
         assert delivery.flush(10)
         assert (first.numbers, late.numbers) == ([1, 2], [2])
         for each in delivery.stats().values():
+            assert_balanced(each)
+
+    def test_late_sink_of_a_dead_process(self, deliver, spec, scripted, make_event, eventually, assert_balanced):
+        """A sink that comes after its share of a dead process's journal was taken over gets it at once."""
+        before = deliver(spec(scripted(), "first"))
+        before.append(make_event(1))
+        before.add_sink(spec(scripted(*[ConnectionError("down")] * 1000), "late"))
+        before.append(make_event(2))
+        before.shutdown(0.1)
+
+        late = scripted()
+        after = deliver(spec(scripted(), "first"))
+        after.start()
+        assert eventually(lambda: after._inherited)
+        after.add_sink(spec(late, "late"))
+        assert eventually(lambda: late.numbers == [2])
+        assert eventually(lambda: not after._inherited or after._inherited[0].released)
+        assert {name: stats.adopted for name, stats in after.stats().items()} == {"first": 0, "late": 1}
+        for each in after.stats().values():
             assert_balanced(each)
 
     def test_early_sink(self, deliver, spec, scripted, make_event):
