@@ -8,6 +8,7 @@ through a sink.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final, Literal, NamedTuple, get_args
@@ -22,6 +23,8 @@ from otel_llm.telemetry.semconv import ERROR_TYPE
 Books = Mapping[str, SinkStats]
 Point = tuple[int | float, Mapping[str, str]]
 """A value, and what tells it from the other values of the same metric and sink."""
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""A sink, and what tells its values of one metric from each other."""
 
 COMPONENT_TYPE: Final = "otel_llm_sink"
 QUEUE_FULL: Final = "queue_full"
@@ -64,6 +67,8 @@ def limits(settings: Settings) -> Limits:
 def observe(meter: Meter, stats: Callable[[], Books], within: Limits) -> None:
     """
     Show the counts that `stats` gives to whoever collects this meter's metrics, in place of those shown before.
+
+    Counters go on from where those stood: nobody may see one fall.
     """
     _reading.turn_to(stats, within)
     # An SDK keeps the first callback of an instrument: these know only `_reading`, which is always the latest.
@@ -87,14 +92,19 @@ class _Reading:
         self._served: set[str] = set()
         self._books: Books = {}
         self._read_at = 0.0
+        self._ended: dict[str, Counter[Series]] = {}
+        """What the counters of ended deliveries came to."""
         self.limits = Limits()
         process.on_fork(self._after_fork)
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()  # whoever held it is the parent's thread
+        self._ended = {}
 
     def turn_to(self, stats: Callable[[], Books], limits: Limits) -> None:
         with self._lock:
+            books = self._stats()
+            self._ended = {metric.name: self._all(metric, books) for metric in METRICS if metric.kind == "counter"}
             self._stats, self.limits = stats, limits
             self._read_at = 0.0
 
@@ -107,16 +117,29 @@ class _Reading:
             self._served.add(metric)
             return self._books
 
+    def points(self, metric: Metric) -> Mapping[Series, int | float]:
+        books = self.books(metric.name)
+        return self._all(metric, books) if metric.kind == "counter" else _points(metric, books)
+
+    def _all(self, metric: Metric, books: Books) -> "Counter[Series]":
+        found = Counter(self._ended.get(metric.name))
+        found.update(_points(metric, books))
+        return found
+
 
 _reading = _Reading()
 
 
 def _observe(metric: Metric, _options: CallbackOptions) -> Iterator[Observation]:
     standard = metric.name.startswith("otel.sdk.")
-    for sink, stats in _reading.books(metric.name).items():
+    for (sink, attributes), value in _reading.points(metric).items():
         identity = _component(sink) if standard else {"otel_llm.sink.name": sink}
-        for value, attributes in metric.points(stats):
-            yield Observation(value, {**identity, **attributes})
+        yield Observation(value, {**identity, **dict(attributes)})
+
+
+def _points(metric: Metric, books: Books) -> dict[Series, int | float]:
+    told = [(sink, point) for sink, stats in books.items() for point in metric.points(stats)]
+    return {(sink, tuple(attributes.items())): value for sink, (value, attributes) in told}
 
 
 def _observe_journal(

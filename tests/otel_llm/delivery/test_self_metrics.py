@@ -72,6 +72,14 @@ class Books:
         }
 
 
+@pytest.fixture(autouse=True)
+def _nothing_was_counted(monkeypatch):
+    """
+    Forget what other tests' deliveries counted.
+    """
+    monkeypatch.setattr(self_metrics, "_reading", self_metrics._Reading())
+
+
 @pytest.fixture
 def books():
     """
@@ -215,12 +223,15 @@ class TestCollection:
         assert books.values()["otel_llm.sink.produced"] == {ours("kafka"): 200}
 
     def test_the_latest_books_count(self, books):
-        """Who observes last is shown, though the SDK keeps the first callbacks."""
+        """Who observes last is shown, though the SDK keeps the first callbacks; what was counted before, counts."""
         books.observe()
+        books.stats = {"kafka": BUSY}
         other = Books()
-        other.stats = {"sqlite": BUSY}
+        other.stats = {"kafka": SinkStats(events_produced=7, pending_events=7), "sqlite": BUSY}
         self_metrics.observe(books.provider.get_meter("otel_llm"), other.look, Limits())
-        assert books.values()["otel_llm.sink.produced"] == {ours("sqlite"): 100}
+        values = books.values()
+        assert values["otel_llm.sink.produced"] == {ours("kafka"): 107, ours("sqlite"): 100}
+        assert values["otel.sdk.processor.log.queue.size"][standard("kafka")] == 7
         other.provider.shutdown()
 
 
