@@ -10,7 +10,7 @@ from shlex import quote
 from otel_llm.cli.doctor.findings import Finding, Section, section
 from otel_llm.cli.scope import Scope, specs_of
 from otel_llm.cli.units import age, many, size
-from otel_llm.delivery import setup
+from otel_llm.delivery import files, mounts, setup
 from otel_llm.delivery.backlog import Group, sink_name
 from otel_llm.settings import Loaded
 
@@ -32,13 +32,30 @@ def _journal(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("problem", f"{folder} {fault}", "export OTEL_LLM_JOURNAL_DIR=$HOME/.local/state/otel-llm/journal")
         return
     yield Finding("ok", f"{folder}, durability {settings.durability}, at most {size(settings.journal_max_bytes)}")
+    yield from _disk(_existing(folder), settings.journal_min_free_bytes)
     scope = Scope(folder, loaded, specs_of(loaded), frozenset({setup.service_name()}))
     for group in scope.all_groups():
         yield from _group(group, scope)
 
 
+def _disk(folder: Path, least: int) -> Iterator[Finding]:
+    """
+    Say what of the disk under the journal stops records from being safe.
+    """
+    if kind := mounts.network_file_system(folder):
+        text = f"it is on a network file system ({kind}): locks and writes there may not survive what a disk's do"
+        yield Finding("warning", text, "export OTEL_LLM_JOURNAL_DIR=/var/lib/otel-llm  # on this machine")
+    if (free := files.free_bytes(folder)) < least:
+        text = f"{size(int(free))} are free, journal_min_free_bytes is {size(least)}: records wait in memory only"
+        yield Finding("problem", text, "export OTEL_LLM_JOURNAL_DIR=/var/lib/otel-llm  # on a disk with room")
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def _fault(folder: Path) -> str | None:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = _existing(folder)
     if not existing.is_dir():
         return f"lies below {existing}, which is no folder"
     return None if os.access(existing, os.W_OK | os.X_OK) else f"cannot be written (as user {_user()})"

@@ -11,7 +11,7 @@ import pytest
 from otel_llm.cli.doctor import examine
 from otel_llm.cli.doctor import probe as probing
 from otel_llm.cli.main import main
-from otel_llm.delivery import setup
+from otel_llm.delivery import mounts, setup
 from otel_llm.delivery.group import group_folder, label
 from otel_llm.delivery.journal import Journal
 from otel_llm.settings import load
@@ -150,6 +150,19 @@ class TestJournal:
         (tmp_path / "file").touch()
         environ.setenv("OTEL_LLM_JOURNAL_DIR", str(tmp_path / "file" / "journal"))
         assert any("which is no folder" in text for text in texts())
+
+    def test_full_disk(self, environ):
+        """A disk with less room than the journal leaves free is a problem."""
+        environ.setenv("OTEL_LLM_JOURNAL_MIN_FREE_BYTES", str(2**60))
+        (found,) = texts()
+        assert found.endswith("are free, journal_min_free_bytes is 1073741824 GiB: records wait in memory only")
+
+    def test_network_file_system(self, environ, tmp_path):
+        """A journal whose locks another machine keeps is worth a warning."""
+        mounts_of_a_server = tmp_path / "mounts"
+        mounts_of_a_server.write_text(f"1 0 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
+        environ.setattr(mounts, "MOUNTS", mounts_of_a_server)
+        assert any("network file system (nfs4)" in text for text in texts("warning"))
 
     def test_what_waits(self, leave):
         """What dead processes left is shown per sink with its age, and with what delivers it."""
