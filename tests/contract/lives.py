@@ -33,6 +33,13 @@ class Life(Application):
             shutil.copy(module, folder)
         self._install(folder / "stuck_sinks-1.dist-info")
 
+    def start(self, source, *arguments, **options):
+        """
+        Start a program that is not told, as Python 3.12 and later tell it at a fork, that OpenTelemetry has threads.
+        """
+        quiet = {"PYTHONWARNINGS": "ignore:This process:DeprecationWarning"}
+        return super().start(source, *arguments, **quiet | options)
+
     @property
     def asked(self):
         """The name of every call that reached the provider."""
