@@ -1,10 +1,11 @@
-"""Collectors for one test, and deliveries to them."""
+"""Collectors for one test, and programs and deliveries that send to them."""
 
 import contextlib
 import math
 import time
 
 import pytest
+from launch import Application
 
 from otel_llm.delivery import setup
 from otel_llm.delivery.delivery import Delivery
@@ -56,6 +57,25 @@ def keeper(started):
     Give a Collector that keeps what it gets.
     """
     return started()
+
+
+@pytest.fixture
+def run(tmp_path, server):
+    """
+    Give a function that runs a program to its end; OpenTelemetry sends all it has of it to a Collector.
+    """
+    application = Application(tmp_path, server)
+
+    def run(source, collector, *arguments, protocol="http/protobuf", **settings):
+        address = collector.at("grpc") if protocol == "grpc" else collector.endpoint
+        signals = {f"OTEL_{signal}_EXPORTER": "otlp" for signal in ("TRACES", "METRICS", "LOGS")}
+        target = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}"}
+        done = application.run(source, *arguments, **signals | target | {"OTEL_SERVICE_NAME": "shop"} | settings)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    yield run
+    application.close()
 
 
 @pytest.fixture

@@ -26,15 +26,11 @@ _MODULES = {
         f"{_CONTRIB}/receiver/webhookeventreceiver": "v0.156.0",
     },
     "processors": {
-        f"{_CORE}/processor/batchprocessor": "v0.159.0",
         f"{_CORE}/processor/memorylimiterprocessor": "v0.159.0",
-        f"{_CONTRIB}/processor/filterprocessor": "v0.157.0",
         f"{_CONTRIB}/processor/tailsamplingprocessor": "v0.157.0",
         f"{_CONTRIB}/processor/transformprocessor": "v0.157.0",
     },
     "exporters": {
-        f"{_CORE}/exporter/debugexporter": "v0.159.0",
-        f"{_CORE}/exporter/otlpexporter": "v0.159.0",
         f"{_CORE}/exporter/otlphttpexporter": "v0.159.0",
         f"{_CONTRIB}/exporter/clickhouseexporter": "v0.157.0",
         f"{_CONTRIB}/exporter/fileexporter": "v0.159.0",
@@ -133,31 +129,35 @@ class Collector(Program):
         """The file in which it keeps what it gets."""
         return self.folder / _KEPT
 
-    def events(self, at_least=0):
+    def events(self, at_least=0, scope=""):
         """
-        Give the log records that it got, as events, as soon as there are so many.
+        Give the log records that it got from an instrumentation, or all, as events, as soon as there are so many.
         """
-        return self._read(otlp_file.events, at_least)
+        return self._awaited(lambda: _of(scope, otlp_file.events(self.kept)), at_least)
 
-    def spans(self, at_least=0):
+    def spans(self, at_least=0, scope=""):
         """
-        Give the spans that it got, as soon as there are so many.
+        Give the spans that it got from an instrumentation, or all, as soon as there are so many.
         """
-        return self._read(otlp_file.spans, at_least)
+        return self._awaited(lambda: _of(scope, otlp_file.spans(self.kept)), at_least)
 
     def metrics(self, at_least=0):
         """
         Give the attributes of the points that it got, by the metric's name, as soon as there are so many names.
         """
-        return self._read(otlp_file.metrics, at_least)
+        return self._awaited(lambda: otlp_file.metrics(self.kept), at_least)
 
-    def _read(self, read, at_least):
+    def _awaited(self, read, at_least):
         deadline = time.monotonic() + _LONGEST_WAIT
-        while len(found := read(self.kept)) < at_least:
+        while len(found := read()) < at_least:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{len(found)} after {_LONGEST_WAIT} s, not {at_least}: {self.last_words()}")
             time.sleep(0.02)
         return found
+
+
+def _of(scope, found):
+    return [one for one in found if scope in {"", one.scope.name}]
 
 
 def _components():

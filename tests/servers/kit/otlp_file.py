@@ -22,8 +22,8 @@ class Span(NamedTuple):
     span_id: str
     parent_id: str
     attributes: dict
-    resource: dict
-    scope: str
+    resource: Resource
+    scope: Scope
 
 
 def events(path):
@@ -63,8 +63,6 @@ def _items(path, signal, name):
 
 def _event(of_resource, of_scope, record):
     attributes = _mapping(record.get("attributes"))
-    scope = of_scope.get("scope", {})
-    resource = _mapping(of_resource.get("resource", {}).get("attributes"))
     return Event(
         attributes.get("otel_llm.event.id", ""),
         record.get("eventName", ""),
@@ -77,8 +75,8 @@ def _event(of_resource, of_scope, record):
         record.get("spanId", ""),
         record.get("flags", 0),
         _value(record.get("body", {})),
-        Resource(resource, of_resource.get("schemaUrl", "")),
-        Scope(scope.get("name", ""), scope.get("version", "")),
+        _resource(of_resource),
+        _scope(of_scope),
     )
 
 
@@ -89,9 +87,18 @@ def _span(of_resource, of_scope, span):
         span["spanId"],
         span.get("parentSpanId", ""),
         _mapping(span.get("attributes")),
-        _mapping(of_resource.get("resource", {}).get("attributes")),
-        of_scope.get("scope", {}).get("name", ""),
+        _resource(of_resource),
+        _scope(of_scope),
     )
+
+
+def _resource(told):
+    return Resource(_mapping(told.get("resource", {}).get("attributes")), told.get("schemaUrl", ""))
+
+
+def _scope(told):
+    scope = told.get("scope", {})
+    return Scope(scope.get("name", ""), scope.get("version", ""))
 
 
 def _mapping(pairs):

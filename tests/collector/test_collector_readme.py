@@ -1,0 +1,34 @@
+"""What `collector-config/README.md` says of the configurations beside it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "collector-config"
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def readme():
+    return (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_row_and_section(path, readme):
+    """
+    Each file has a row with the sentence that it opens with, and a section that begins with a diagram.
+    """
+    sentence = path.read_text().splitlines()[0].removeprefix("# ")
+    assert f"| [{path.name}]({path.name}) | {sentence} |" in readme
+    assert f"## {path.name}\n\n```\n" in readme
+
+
+def test_variables(readme):
+    """
+    Each variable that a file reads is in the table with its default, and no other.
+    """
+    texts = "".join(path.read_text() for path in FILES)
+    read = dict(re.findall(r"\$\{env:(\w+):-([^}]*)\}", texts))
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^`|]*?)`? \|", readme, re.MULTILINE))
+    assert told == read
