@@ -37,7 +37,7 @@ from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.content import as_json, content_attributes
 from otel_llm.telemetry.event import EVENT_NAME, Event, Scope, new_event_id
-from otel_llm.telemetry.log_record import CallRecord, Details, EventProcessor, resource_of
+from otel_llm.telemetry.log_record import CallRecord, Details, EventProcessor, SafeRecords, resource_of
 from otel_llm.telemetry.metrics import Metrics, catch_up
 from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
 from otel_llm.telemetry.redaction import Redactor
@@ -197,12 +197,15 @@ class Pipeline:
 
     def join_logs(self) -> None:
         """
-        Put our processor on the LoggerProvider in force, if it is an SDK's and has none of ours.
+        Put our processors on the LoggerProvider in force, if it is an SDK's and has none of ours.
         """
         provider = _logs.get_logger_provider()
         if provider is self._processed or not hasattr(provider, "add_log_record_processor"):
             return
         self._processed = provider
+        if provider not in _guarded:
+            _guarded.add(provider)
+            SafeRecords().join(provider)  # type: ignore[arg-type]
         if self.delivery is not None and provider not in _joined:
             _joined.add(provider)
             provider.add_log_record_processor(EventProcessor(shared.take))
@@ -332,6 +335,8 @@ _SDK_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 
 _joined: WeakSet[Any] = WeakSet()
 """The LoggerProviders that have our processor, whichever pipeline runs."""
+_guarded: WeakSet[Any] = WeakSet()
+"""The LoggerProviders whose records are made safe, also where there is no sink."""
 
 _lock = native.new_lock()
 process.hold_at_fork(_lock)

@@ -1,10 +1,11 @@
-"""OpenTelemetry log records and `Event`s, and the processor that turns the one into the other."""
+"""OpenTelemetry log records and `Event`s, and the processors that turn the one into the other."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from opentelemetry._logs import LogRecord
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource as SdkResource
 
 from otel_llm.capture.harmless import harmless
@@ -105,7 +106,49 @@ class CallRecord(ReadWriteLogRecord):
         """
 
 
-class EventProcessor(LogRecordProcessor):
+class _Processor(LogRecordProcessor):
+    """
+    One that has nothing waiting.
+    """
+
+    def shutdown(self) -> None:
+        """
+        Do nothing: delivery has its own end.
+        """
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002
+        """
+        Say that nothing is waiting here: what was taken is in the journal.
+        """
+        return True
+
+
+class SafeRecords(_Processor):
+    """
+    Makes other instrumentations' GenAI records such that no exporter loses the batch around them.
+    """
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        if not isinstance(log_record, CallRecord) and is_call_record(log_record):
+            self._make_safe(log_record)
+
+    @harmless
+    def _make_safe(self, log_record: ReadWriteLogRecord) -> None:
+        _make_safe(log_record.log_record)
+
+    def join(self, provider: LoggerProvider) -> None:
+        """
+        Take the first place among the provider's processors: a batch processor keeps a copy of what it is given.
+        """
+        provider.add_log_record_processor(self)
+        with contextlib.suppress(AttributeError):  # the SDK has no word for it
+            several = provider._multi_log_record_processor  # noqa: SLF001
+            with several._lock:  # noqa: SLF001
+                others = [each for each in several._log_record_processors if each is not self]  # noqa: SLF001
+                several._log_record_processors = (self, *others)  # noqa: SLF001
+
+
+class EventProcessor(_Processor):
     """
     Hands every GenAI call's record to `take`, before `emit` returns.
     """
@@ -122,17 +165,6 @@ class EventProcessor(LogRecordProcessor):
     @harmless
     def _take_other(self, log_record: ReadWriteLogRecord) -> None:
         self._take(event_of(log_record))
-
-    def shutdown(self) -> None:
-        """
-        Do nothing: delivery has its own end.
-        """
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002
-        """
-        Say that nothing is waiting here: what was taken is in the journal.
-        """
-        return True
 
 
 _resources: dict[int, tuple[SdkResource, Resource]] = {}

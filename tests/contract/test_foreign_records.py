@@ -10,9 +10,11 @@ import openai
 import pytest
 from observed import observe
 from openai._base_client import SyncAPIClient
+from opentelemetry._logs import LogRecord, get_logger
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 import otel_llm
+from otel_llm.telemetry.event import EVENT_NAME
 from otel_llm.testing import ProviderServer, Reply
 
 PROGRAM = """
@@ -48,6 +50,15 @@ def test_a_record_of_a_call_that_has_one_is_left_out(tmp_path):
         events = [json.loads(event) for (event,) in database.execute("SELECT event FROM llm_calls ORDER BY id")]
     assert len(observed.logs) == 4
     assert [event["attributes"].get("told", "ours") for event in events] == ["ours", "of another call"]
+
+
+def test_a_record_that_nobody_could_export(telemetry):
+    """
+    Also where no sink is named, another instrumentation's record costs no exporter its batch.
+    """
+    get_logger("acme").emit(LogRecord(event_name=EVENT_NAME, body={"half": "\ud800", "seed": 2**70}))
+    (record,) = telemetry.logs()
+    assert record.body == {"half": "\ufffd", "seed": str(2**70)}
 
 
 def test_retries_are_one_call_below_a_wrapper_that_was_first(server, telemetry, monkeypatch):

@@ -4,12 +4,12 @@ import pytest
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_llm.telemetry.event import EVENT_NAME, Event
-from otel_llm.telemetry.log_record import EventProcessor
+from otel_llm.telemetry.log_record import EventProcessor, SafeRecords
 
 SPAN = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
 
@@ -137,3 +137,19 @@ class TestOddRecords:
         A record that is none at all is left out, and whoever emitted it does not hear of it.
         """
         assert logging.emit(event_name=EVENT_NAME, severity_number="loud") == []
+
+    def test_before_a_batch_processor_copies_it(self):
+        """
+        A record is mended before the processors that were there first, and others' logs are let alone.
+        """
+        exported = InMemoryLogRecordExporter()
+        provider = LoggerProvider()
+        provider.add_log_record_processor(BatchLogRecordProcessor(exported))
+        SafeRecords().join(provider)
+        logger = provider.get_logger("acme")
+        logger.emit(LogRecord(event_name=EVENT_NAME, body="half \ud800", attributes={"seed": 2**70}))
+        logger.emit(LogRecord(event_name="acme.started", body="half \ud800"))
+        provider.force_flush()
+        genai, other = (log.log_record for log in exported.get_finished_logs())
+        assert (genai.body, dict(genai.attributes), other.body) == ("half \ufffd", {"seed": str(2**70)}, "half \ud800")
+        provider.shutdown()
