@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from otel_llm.call import Content
 from otel_llm.capture.quotation import unquoted
-from otel_llm.delivery.sink import Receipt, Rejected, Retry
+from otel_llm.delivery.sink import DELIVERED, Outcome, Receipt, Rejected, Retry
 from otel_llm.errors import ReceiverGone, Unauthorized
 from otel_llm.telemetry.redaction import MASK
 
@@ -84,15 +84,22 @@ def receipt(answer: Answer) -> Receipt:
     """
     Say what became of the batch; raises `Unauthorized` or `ReceiverGone` where no other batch would do better.
     """
+    return Receipt(outcome(answer))
+
+
+def outcome(answer: Answer) -> Outcome:
+    """
+    Say what became of each record that was posted; raises as `receipt` does.
+    """
     if answer.ok:
-        return Receipt.delivered()
+        return DELIVERED
     if answer.status in REJECTED:
-        return Receipt(Rejected(str(answer)))
+        return Rejected(str(answer))
     if answer.status in REFUSED:
         raise Unauthorized(str(answer))
     if answer.status == GONE:
         raise ReceiverGone(str(answer))
-    return Receipt(Retry(answer.retry_after, str(answer)))
+    return Retry(answer.retry_after, str(answer))
 
 
 def _phrase(status: int) -> str:

@@ -79,3 +79,26 @@ class Bulk(Intake):
         self.documents.append(document)
         self.arrived.append(action["_id"])
         return {"create": {"status": status}}
+
+
+class Datadog(Intake):
+    """
+    Datadog's log intake with its limits; an entry that is too large is refused, as it would be cut in the middle.
+    """
+
+    credential = "dd-api-key"
+    refusal = 403
+
+    def take(self, headers, body) -> Answer:
+        if len(body) > 5_000_000:
+            return Answer(413, body=b"Payload too large")
+        entries = json.loads(body)
+        too_large = [one for one in entries if len(json.dumps(one, ensure_ascii=False).encode()) > 1_100_000]
+        if headers["content-type"] != "application/json" or len(entries) > 1000 or too_large:
+            return Answer(400, body=b"Bad request")
+        if not all(isinstance(one[name], str) for one in entries for name in one.keys() - {"timestamp"}):
+            return Answer(400, body=b"Bad entry")
+        documents = [{**one, **json.loads(one["message"])} for one in entries]
+        self.documents += documents
+        self.arrived += [document["event_id"] for document in documents]
+        return Answer(202, body=b"{}")
