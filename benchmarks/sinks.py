@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bare_kafka
+import bare_postgres
+import msgspec
 import null_sink
 from calibration import timed
 from opentelemetry import _logs
@@ -34,6 +36,7 @@ from table import machine, number, render
 import otel_llm
 from otel_llm.delivery import setup
 from otel_llm.delivery.delivery import Delivery
+from otel_llm.delivery.sink import Record
 from otel_llm.formats import find
 from otel_llm.settings import load
 from otel_llm.telemetry.event import Event, new_event_id
@@ -84,7 +87,7 @@ class Sample:
 
     def _with_id(self, event_id: str) -> Event:
         attributes = {**self._event.attributes, "otel_llm.event.id": event_id}
-        return self._event.with_attributes(attributes)
+        return msgspec.structs.replace(self._event, id=event_id, attributes=attributes)
 
 
 class _Keeper(LogRecordProcessor):
@@ -184,6 +187,18 @@ class Bench:
         finally:
             sender.close()
 
+    def bare_copy(self, table: bare_postgres.Table) -> Figure:
+        """
+        Copy rows that lie ready, in batches.
+        """
+        encode = find("otel").encode
+
+        def write(rows: bare_postgres.Rows) -> None:
+            for batch in _batches(rows):
+                table.copy(batch)
+
+        return self._measured(write, made=lambda events: [table.row(Record(event, encode(event))) for event in events])
+
     def otlp(self) -> Figure:
         """
         Send records with the SDK's batch processor and OTLP over HTTP.
@@ -280,14 +295,24 @@ def _sink_table(bench: Bench, folder: Path) -> str:
         "bare append of JSON lines": bench.bare_file(),
         "SDK batch processor + OTLP/HTTP": bench.otlp(),
     }
-    with _broker() as endpoint:
-        if endpoint is not None:
-            figures |= _kafka_figures(bench, endpoint)
+    with _server("postgres") as postgres:
+        if postgres is not None:
+            figures |= _postgres_figures(bench, postgres.dsn)
+    with _server("kafka") as broker:
+        if broker is not None:
+            broker.create(TOPIC)
+            figures |= _kafka_figures(bench, broker.endpoint)
     rows = [
         [name, number(figure.inline), number(figure.total), f"{figure.per_second:,.0f}"]
         for name, figure in figures.items()
     ]
     return render(("per record", "inline µs", "total µs", "records/s"), rows)
+
+
+def _postgres_figures(bench: Bench, dsn: str) -> dict[str, Figure]:
+    figures = {"postgres": bench.sink("postgres", {"dsn": dsn})}
+    with bare_postgres.Table(dsn) as table:
+        return figures | {"bare COPY, our table": bench.bare_copy(table)}
 
 
 def _kafka_figures(bench: Bench, endpoint: str) -> dict[str, Figure]:
@@ -301,25 +326,24 @@ def _kafka_figures(bench: Bench, endpoint: str) -> dict[str, Figure]:
 
 
 @contextmanager
-def _broker() -> Iterator[str | None]:
+def _server(name: str) -> Iterator[Any]:
     """
-    Give the address of a broker that the tests know to start; None where they do not.
+    Give a server that the tests know to start; None where they do not.
     """
     sys.path.append(str(Path(__file__).parents[1]))
-    from tests.servers import kafka
+    from tests.servers.kit import catalogue
     from tests.servers.kit.missing import Missing
 
     try:
-        broker = kafka.start()
+        server = catalogue.module(name).start()
     except Missing as missing:
-        print(f"without Kafka: {missing}", file=sys.stderr)
+        print(f"without {name}: {missing}", file=sys.stderr)
         yield None
         return
     try:
-        broker.create(TOPIC)
-        yield broker.endpoint
+        yield server
     finally:
-        broker.stop()
+        server.stop()
 
 
 def _silently(run: Callable[[], Figure]) -> Figure:

@@ -48,6 +48,7 @@ class Rows:
     def __init__(self, columns: Columns, body: str) -> None:
         functions = {name: (kind, source) for name, (kind, source) in columns.items() if callable(source)}
         self._functions = [(name, source, _ADAPTERS[kind]) for name, (kind, source) in functions.items()]
+        self._unnamed = [each[1:] for each in self._functions]
         self._texts = _attributes(columns, "text")
         self._wholes = _attributes(columns, "integer")
         self._reals = _attributes(columns, "real")
@@ -60,7 +61,10 @@ class Rows:
         Give the row of a record; raises `Unstorable`.
         """
         event, get = record.event, record.event.attributes.get
-        values = [_fitted(name, source(event), adapt) for name, source, adapt in self._functions]
+        try:
+            values = [None if (value := source(event)) is None else adapt(value) for source, adapt in self._unnamed]
+        except Unstorable:
+            values = [_fitted(name, source(event), adapt) for name, source, adapt in self._functions]
         values += _all_fitted(self._texts, [*map(get, self._texts.values())], _are_texts, _text)
         values += _all_fitted(self._wholes, [*map(get, self._wholes.values())], _are_wholes, _whole)
         values += _all_fitted(self._reals, [*map(get, self._reals.values())], _are_reals, _real)
@@ -94,7 +98,8 @@ def _are_texts(values: list[Any]) -> bool:
 
 
 def _are_wholes(values: list[Any]) -> bool:
-    return {*map(type, values)} <= {int, type(None)} and all(abs(value) <= _LARGEST for value in filter(None, values))
+    fit = {*map(type, values)} <= {int, type(None)}
+    return fit and -_LARGEST <= min(told := [*filter(None, values), 0]) <= max(told) <= _LARGEST
 
 
 def _are_reals(values: list[Any]) -> bool:

@@ -133,6 +133,7 @@ class Table:
         found = await one(connection, "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", self.name)
         view = [] if await self._has_view(connection) else self._view_statements()
         if found is None:
+            await self._check_extension(connection)
             return [*self._schema_statements(), *self._table_statements(), *self._layout_statements(), *view]
         cursor = await connection.execute(
             "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
@@ -154,6 +155,11 @@ class Table:
                 raise NotDelivered(f"the table {self.name} is another's: it has no column {name}")
         if self._options.partition == "day" and not parted:
             raise NotDelivered(f"the table {self.name} is there, and has no partitions: partition: none takes it")
+
+    async def _check_extension(self, connection: Connection) -> None:
+        wanted = self._options.partition == "hypertable"
+        if wanted and not await one(connection, "SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+            raise NotDelivered("the database has no extension timescaledb: CREATE EXTENSION timescaledb makes it")
 
     def _schema_statements(self) -> Iterator[str]:
         if self._options.schema:

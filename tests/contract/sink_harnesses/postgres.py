@@ -11,7 +11,8 @@ from otel_llm import plugins
 from otel_llm.settings import SinkSettings
 from tests.servers.kit import ports
 
-_DATABASES = count(1)
+_DATABASE = "contract"
+_ROLES = count(1)
 
 
 class PostgresHarness(Harness):
@@ -53,14 +54,14 @@ class PostgresHarness(Harness):
     def __init__(self, folder, request):
         super().__init__(folder, request)
         self._server = request.getfixturevalue("servers").get("postgres")
-        self._name = f"calls_{next(_DATABASES)}"
-        self._server.new_database(self._name)
-        self._do(f"CREATE ROLE {self._name} LOGIN PASSWORD 'swordfish'")
-        self._do(f"GRANT ALL ON DATABASE {self._name} TO {self._name}; GRANT ALL ON SCHEMA public TO {self._name}")
+        self._server.empty(_DATABASE)
+        self._role = f"contract_{next(_ROLES)}"
+        self._do(f"CREATE ROLE {self._role} LOGIN PASSWORD 'swordfish'")
+        self._do(f"GRANT ALL ON DATABASE {_DATABASE} TO {self._role}; GRANT ALL ON SCHEMA public TO {self._role}")
 
     @property
     def options(self):
-        return {"dsn": f"postgresql://{self._name}:swordfish@{self._server.endpoint}/{self._name}"}
+        return {"dsn": f"postgresql://{self._role}:swordfish@{self._server.endpoint}/{_DATABASE}"}
 
     def troubled(self, trouble):
         match trouble:
@@ -69,11 +70,11 @@ class PostgresHarness(Harness):
             case "no such database":
                 return {**self.options, "dbname": "nowhere"}
             case "read only":
-                self._do(f"ALTER ROLE {self._name} SET default_transaction_read_only = on")
+                self._do(f"ALTER ROLE {self._role} SET default_transaction_read_only = on")
             case "another's table":
-                self._do(f"CREATE TABLE llm_calls (a text); GRANT ALL ON llm_calls TO {self._name}")
+                self._do(f"CREATE TABLE llm_calls (a text); GRANT ALL ON llm_calls TO {self._role}")
             case "no right":
-                self._do(f"REVOKE CREATE ON SCHEMA public FROM {self._name}")
+                self._do(f"REVOKE CREATE ON SCHEMA public FROM {self._role}")
             case "no TLS":
                 return {**self.options, "sslmode": "require"}
         return self.options
@@ -91,19 +92,19 @@ class PostgresHarness(Harness):
     def holding(self):
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, self._prepared()).result()
-        with self._server.connect(self._name) as connection, contextlib.suppress(psycopg.OperationalError):
+        with self._server.connect(_DATABASE) as connection, contextlib.suppress(psycopg.OperationalError):
             connection.execute("BEGIN; LOCK TABLE llm_calls")
             yield self._wait_for_somebody
             connection.rollback()
 
     def refuse(self):
-        self._do(f"ALTER ROLE {self._name} PASSWORD 'other'")
+        self._do(f"ALTER ROLE {self._role} PASSWORD 'other'")
 
     def accept(self):
-        self._do(f"ALTER ROLE {self._name} PASSWORD 'swordfish'")
+        self._do(f"ALTER ROLE {self._role} PASSWORD 'swordfish'")
 
     def _do(self, statement):
-        return self._server.rows(statement, dbname=self._name)
+        return self._server.rows(statement, dbname=_DATABASE)
 
     def _tables(self):
         """

@@ -1,0 +1,59 @@
+"""
+PostgreSQL's client alone: rows that lie ready, copied into the same table, each batch committed before the next.
+"""
+
+import asyncio
+from decimal import Decimal
+from typing import Any, Self
+
+import psycopg
+from otel_llm_exporters import postgres_table
+from otel_llm_exporters.postgres import PostgresOptions, PostgresSink
+
+from otel_llm.delivery.sink import Record
+from otel_llm.settings.secret import Secret
+
+Rows = list[list[Any]]
+
+
+class Table:
+    """
+    The table `llm_calls` of a schema of its own, with its indexes.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        options = PostgresOptions(dsn=Secret(dsn), schema="bare")
+        asyncio.run(_made(options))
+        table = postgres_table.Table(options)
+        names = ", ".join(map(postgres_table.quoted, table.rows.names))
+        self._connection = psycopg.connect(dsn, autocommit=True)
+        self._statement = f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
+        self._types = ["numeric" if kind == "float8" else kind for kind in table.rows.wire_types]
+        self._made = table.rows.row
+
+    def row(self, record: Record) -> list[Any]:
+        """
+        Give a row as the table itself takes it.
+        """
+        return [Decimal(repr(value)) if isinstance(value, float) else value for value in self._made(record)]
+
+    def copy(self, rows: Rows) -> None:
+        """
+        Write one batch.
+        """
+        with self._connection.cursor() as cursor, cursor.copy(self._statement) as copy:
+            copy.set_types(self._types)
+            for row in rows:
+                copy.write_row(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
+async def _made(options: PostgresOptions) -> None:
+    sink = PostgresSink(options)
+    await sink.open()
+    await sink.close()

@@ -1,0 +1,477 @@
+"""The sink `postgres` on a real server."""
+
+import asyncio
+import json
+import os
+import shutil
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from otel_llm import plugins
+from otel_llm.delivery.sink import DELIVERED, Batch, Record, Rejected
+from otel_llm.errors import NotDelivered, Unauthorized
+from otel_llm.formats import gateway_log
+from otel_llm.settings import SinkCommon, SinkSettings
+from otel_llm.usage.schema import COLUMNS
+from tests.servers.kit import certificates
+
+DAY_NS = 86_400 * 10**9
+
+
+class Database:
+    """
+    A database of one test, asked by a client of our own.
+    """
+
+    def __init__(self, server, name):
+        self.server = server
+        self.name = name
+        server.empty(name)
+
+    def rows(self, statement, *values):
+        return self.server.rows(statement, *values, dbname=self.name)
+
+    def value(self, statement, *values):
+        ((value,),) = self.rows(statement, *values)
+        return value
+
+    def sink(self, wanted=None, **options):
+        options = {"dsn": self.server.dsn, "dbname": self.name, **options}
+        return plugins.make_sink(SinkSettings("postgres", "postgres", options, SinkCommon(format=wanted)))
+
+    @asynccontextmanager
+    async def opened(self, wanted=None, **options):
+        sink = self.sink(wanted, **options)
+        await sink.open()
+        try:
+            yield sink
+        finally:
+            await sink.close()
+
+
+@pytest.fixture
+def database(servers):
+    """
+    Give an empty database.
+    """
+    return Database(servers.get("postgres"), "tests")
+
+
+async def outcomes(sink, batch):
+    return [*(await sink.send(batch)).of(batch)]
+
+
+class TestRows:
+    async def test_columns(self, database, call, batch_of):
+        """A call fills its columns; what nobody told is NULL."""
+        event = call(otel_llm__label__team="Ä")
+        async with database.opened() as sink:
+            await sink.send(batch_of(event))
+        names = "event_id, started_at, ended_at, service_name, request_model, streaming, latency_ms, ttft_ms"
+        assert database.rows(f"SELECT {names} FROM llm_calls") == [
+            (
+                event.id,
+                datetime(2026, 1, 12, 11, 59, 59, 310956, UTC),
+                datetime(2026, 1, 12, 12, 0, 0, 123456, UTC),
+                "shop",
+                "gpt-4o",
+                False,
+                813,
+                None,
+            )
+        ]
+        names = "total_tokens, reasoning_tokens, cost_usd, labels, trace_id, event->>'event_id'"
+        assert database.rows(f"SELECT {names} FROM llm_calls") == [
+            (1256, None, Decimal("0.0001230000"), {"tenant_id": "t1", "team": "Ä"}, "a" * 32, event.id)
+        ]
+
+    async def test_body(self, database, call, batch_of):
+        """The whole record is kept beside its columns."""
+        batch = batch_of(call())
+        async with database.opened() as sink:
+            await sink.send(batch)
+        assert database.value("SELECT event FROM llm_calls") == json.loads(batch.records[0].body)
+
+    async def test_nul(self, database, call, batch_of):
+        """A NUL, which PostgreSQL cannot keep, becomes a replacement character; a backslash and u0000 stay."""
+        event = call(gen_ai__request__model="a\0b", otel_llm__label__x="\\\0\\u0000\\\\\0\0", error__type="e\0")
+        async with database.opened() as sink:
+            assert await outcomes(sink, batch_of(event)) == [DELIVERED]
+        model, label, labels = database.rows(
+            "SELECT request_model, event->'attributes'->>'otel_llm.label.x', labels->>'x' FROM llm_calls"
+        )[0]
+        assert model == "a\ufffdb"
+        assert label == labels == "\\\ufffd\\u0000\\\\\ufffd\ufffd"
+
+    async def test_foreign_types(self, database, call, batch_of):
+        """Numbers as text, and text as numbers, are taken as what they mean."""
+        event = call(
+            user__id=42, gen_ai__usage__input_tokens=12.0, gen_ai__usage__cost=1, http__response__status_code="200"
+        )
+        async with database.opened() as sink:
+            await sink.send(batch_of(event))
+        assert database.rows("SELECT user_id, input_tokens, cost_usd, http_status FROM llm_calls") == [
+            ("42", 12, 1, 200)
+        ]
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"http__response__status_code": "swordfish"}, "http_status: expected a whole number of 64 bits"),
+            ({"gen_ai__response__id": ["swordfish"]}, "response_id: expected text, found a list"),
+            ({"gen_ai__usage__cost": "swordfish"}, "cost_usd: expected a number"),
+            (
+                {"gen_ai__usage__cache_read__input_tokens": 2**63},
+                "cache_read_tokens: expected a whole number of 64 bits",
+            ),
+            ({"otel_llm__start_time_unix_nano": 10**30}, "started_at: expected a moment"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    async def test_unstorable(self, database, call, batch_of, changes, words):
+        """A value that its column cannot hold costs that record its place, not those beside it; nothing is quoted."""
+        batch = batch_of(call(), call(), call())
+        bad = call(**changes)
+        records = [batch.records[0], Record(bad, b"{}"), batch.records[2]]
+        async with database.opened() as sink:
+            first, second, third = await outcomes(sink, Batch(records))
+        assert (first, third) == (DELIVERED, DELIVERED)
+        assert words in second.reason
+        assert "swordfish" not in second.reason
+        assert database.value("SELECT count(*) FROM llm_calls") == 2
+
+    @pytest.mark.parametrize("body", [b"{", b'{"a": ' * 20_000, b'"\\ud800"'], ids=["half", "deep", "surrogate"])
+    async def test_refused_by_the_server(self, database, call, batch_of, body):
+        """What the server does not take refuses the batch as a whole, so that it is halved; the sink goes on."""
+        good = batch_of(call())
+        async with database.opened() as sink:
+            receipt = await sink.send(Batch([*good.records, Record(call(), body)]))
+            assert isinstance(receipt.outcomes, Rejected)
+            assert receipt.outcomes.reason.startswith("PostgreSQL does not take it: ")
+            assert await outcomes(sink, good) == [DELIVERED]
+        assert database.value("SELECT count(*) FROM llm_calls") == 1
+
+    async def test_constraint_of_the_operator(self, database, call, batch_of):
+        """A constraint that the operator added is named, without the value."""
+        async with database.opened() as sink:
+            database.rows("ALTER TABLE llm_calls ADD CONSTRAINT no_azure CHECK (provider <> 'azure')")
+            receipt = await sink.send(batch_of(call(gen_ai__provider__name="azure")))
+        assert receipt.outcomes == Rejected("PostgreSQL does not take it: CheckViolation 23514 llm_calls no_azure")
+
+
+class TestOnce:
+    async def test_again(self, database, call, batch_of):
+        """A batch that comes again, in part with new records, leaves each event once, as it was."""
+        events = [call() for _ in range(5)]
+        async with database.opened() as sink:
+            await sink.send(batch_of(*events[:3]))
+            await sink.send(batch_of(*events))
+        rows = database.rows("SELECT event_id FROM llm_calls ORDER BY id")
+        assert [event_id for (event_id,) in rows] == [event.id for event in events]
+
+    @pytest.mark.parametrize("partition", ["none", "day"])
+    async def test_at_the_same_time(self, database, call, batch_of, partition):
+        """Eight processes that come at once make one table, and keep the events that all of them bring once."""
+        batch = batch_of(*[call(time_ns(-day)) for day in range(3) for _ in range(20)])
+        sinks = [database.sink(partition=partition) for _ in range(8)]
+        await asyncio.gather(*(sink.open() for sink in sinks))
+        receipts = await asyncio.gather(*(sink.send(batch) for sink in sinks))
+        await asyncio.gather(*(sink.close() for sink in sinks))
+        assert {type(outcome).__name__ for receipt in receipts for outcome in receipt.of(batch)} <= {
+            "Delivered",
+            "Retry",
+        }
+        assert database.rows("SELECT count(*), count(DISTINCT event_id) FROM llm_calls") == [(60, 60)]
+
+
+def time_ns(days=0):
+    now = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    return int((now + timedelta(days=days)).timestamp()) * 10**9
+
+
+class TestView:
+    @pytest.mark.parametrize("partition", ["none", "day"])
+    async def test_clean_up(self, database, call, batch_of, partition):
+        """Old rows can be deleted from the view `usage_metrics`, as its monitor's users do."""
+        async with database.opened(partition=partition, schema="tele metry") as sink:
+            await sink.send(batch_of(call(time_ns()), call(time_ns(-3))))
+        seen = database.rows('SELECT model, prompt_tokens, status, request_id FROM "tele metry".usage_metrics')
+        assert seen == [("gpt-4o-2024-11-20", 1200, "200", "chatcmpl-1")] * 2
+        database.rows("""DELETE FROM "tele metry".usage_metrics WHERE timestamp < now() - interval '2 days'""")
+        assert database.value('SELECT count(*) FROM "tele metry".llm_calls') == 1
+
+    async def test_name_taken(self, database, call, batch_of):
+        """Something else of that name stays as it is."""
+        database.rows("CREATE TABLE usage_metrics (model text)")
+        async with database.opened() as sink:
+            await sink.send(batch_of(call()))
+        assert database.rows("SELECT * FROM usage_metrics") == []
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name",
+        ['x"; DROP TABLE victim; --', "Ünïcödé ☃", "n" * 63, "é" * 31, "select", "%s %(a)s {b}", "a'b\\c", "a.b"],
+    )
+    async def test_odd(self, database, call, batch_of, name):
+        """Any name is only a name."""
+        database.rows("CREATE TABLE victim (a text)")
+        async with database.opened(table=name, schema=name[:50]) as sink:
+            await sink.send(batch_of(call()))
+        where = psycopg.sql.Identifier(name[:50], name).as_string()
+        assert database.value(f"SELECT count(*) FROM {where}") == 1
+        database.rows(f"DELETE FROM {psycopg.sql.Identifier(name[:50], 'usage_metrics').as_string()}")
+        assert database.value(f"SELECT count(*) FROM {where}") == 0
+        assert database.rows("SELECT * FROM victim") == []
+
+
+class TestVersions:
+    async def test_older_table(self, database, call, batch_of):
+        """A table of an older version gets the columns that it lacks, and keeps its rows."""
+        async with database.opened() as sink:
+            await sink.send(batch_of(call()))
+        database.rows("DROP VIEW usage_metrics")
+        database.rows("ALTER TABLE llm_calls DROP COLUMN org_id, DROP COLUMN cost_source, DROP COLUMN reasoning_tokens")
+        async with database.opened() as sink:
+            await sink.send(batch_of(call(otel_llm__org__id="o1")))
+        rows = database.rows("SELECT org_id, cost_source FROM llm_calls ORDER BY id")
+        assert rows == [(None, None), ("o1", "book")]
+        assert database.value("SELECT count(*) FROM usage_metrics") == 2
+
+    async def test_newer_table(self, database, call, batch_of):
+        """A version that does not know a table's newest columns writes into it, and changes nothing."""
+        async with database.opened():
+            database.rows("ALTER TABLE llm_calls ADD COLUMN energy_kwh numeric")
+        before = columns(database)
+        async with database.opened() as sink:
+            assert await outcomes(sink, batch_of(call())) == [DELIVERED]
+        assert columns(database) == before
+        assert database.rows("SELECT request_model, energy_kwh FROM llm_calls") == [("gpt-4o", None)]
+
+    async def test_table_changed_meanwhile(self, database, call, batch_of):
+        """A column that a newer version adds while an older one writes does not disturb that."""
+        async with database.opened() as older:
+            await older.send(batch_of(call()))
+            database.rows("ALTER TABLE llm_calls ADD COLUMN energy_kwh numeric DEFAULT 0")
+            assert await outcomes(older, batch_of(call())) == [DELIVERED]
+        assert database.value("SELECT count(*) FROM llm_calls") == 2
+
+    async def test_no_right_to_create(self, database, call, batch_of):
+        """Where the table is there, the right to insert is enough."""
+        role = f"writer_{os.urandom(3).hex()}"
+        async with database.opened():
+            database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'swordfish'; GRANT INSERT ON llm_calls TO {role}")
+            database.rows("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        async with database.opened(user=role, password="swordfish") as sink:
+            await sink.send(batch_of(call()))
+        assert database.value("SELECT count(*) FROM llm_calls") == 1
+
+    async def test_dropped_table(self, database, call, batch_of):
+        """Where somebody drops the table, the sink makes it again when it is opened again."""
+        async with database.opened() as sink:
+            database.rows("DROP TABLE llm_calls CASCADE")
+            with pytest.raises(NotDelivered, match="UndefinedTable"):
+                await sink.send(batch_of(call()))
+            await sink.open()
+            await sink.send(batch_of(call()))
+        assert database.value("SELECT count(*) FROM usage_metrics") == 1
+
+
+def columns(database):
+    return database.rows(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_name IN ('llm_calls', 'usage_metrics') ORDER BY table_name, ordinal_position"
+    )
+
+
+def log_batch(*events):
+    return Batch([Record(event, gateway_log.encode(event)) for event in events])
+
+
+class TestGatewayLog:
+    async def test_documents(self, database, call):
+        """With `format: gateway_log` the document is kept whole, with its times; what nobody told is NULL."""
+        plain, streamed = call(), call(otel_llm__time_to_first_byte=0.25)
+        async with database.opened("gateway_log") as sink:
+            await sink.send(log_batch(plain, streamed))
+        rows = database.rows("SELECT event_id, timestamp, log_data->>'name', ttfb, latency FROM llm_logs ORDER BY id")
+        at = datetime(2026, 1, 12, 12, 0, 0, 123456, UTC)
+        name = "ai_gateway_request_log"
+        assert rows == [(plain.id, at, name, None, 813), (streamed.id, at, name, 250, 813)]
+
+    async def test_table_of_the_gateway(self, database, call):
+        """A table that the gateway's own exporter made is gone on with."""
+        database.rows(
+            "CREATE TABLE request_logs (id SERIAL PRIMARY KEY, timestamp TIMESTAMPTZ NOT NULL, "
+            "log_data JSONB NOT NULL, ttfb INTEGER, latency INTEGER); "
+            "INSERT INTO request_logs (timestamp, log_data) VALUES (now(), '{}')"
+        )
+        event = call()
+        async with database.opened("gateway_log", table="request_logs") as sink:
+            await sink.send(log_batch(event))
+            await sink.send(log_batch(event))
+        assert database.rows("SELECT event_id, latency FROM request_logs ORDER BY id") == [
+            (None, None),
+            (event.id, 813),
+        ]
+
+
+class TestPartitions:
+    async def test_days(self, database, call, batch_of):
+        """Each day of now has its partition; days far from now share one."""
+        events = [call(time_ns(day)) for day in (-2, 0, 0, -4000, 4000)]
+        async with database.opened(partition="day") as sink:
+            await sink.send(batch_of(*events))
+        found = dict(database.rows("SELECT tableoid::regclass::text, count(*) FROM llm_calls GROUP BY 1"))
+        assert found == {partition(-2): 1, partition(0): 2, "llm_calls_default": 2}
+
+    async def test_retention(self, database, call, batch_of):
+        """Partitions that are too old are dropped, and what is too old in the default one is deleted."""
+        async with database.opened(partition="day") as sink:
+            await sink.send(batch_of(*[call(time_ns(day)) for day in (0, -5, -20, -4000)]))
+        async with database.opened(partition="day", retention_days=7) as sink:
+            await sink.send(batch_of(call(time_ns())))
+        found = dict(database.rows("SELECT tableoid::regclass::text, count(*) FROM llm_calls GROUP BY 1"))
+        assert found == {partition(0): 2, partition(-5): 1}
+        assert database.value("SELECT to_regclass(%s)", partition(-20)) is None
+
+    async def test_day_in_the_default(self, database, call, batch_of):
+        """A day whose first records came into the default partition stays there."""
+        async with database.opened(partition="day") as sink:
+            database.rows("ALTER TABLE llm_calls DETACH PARTITION llm_calls_default")
+            database.rows(
+                "INSERT INTO llm_calls_default (id, event_id, recorded_at, ended_at, event) "
+                "VALUES (0, 'e', now(), now(), '{}')"
+            )
+            database.rows("ALTER TABLE llm_calls ATTACH PARTITION llm_calls_default DEFAULT")
+            await sink.send(batch_of(call(time_ns())))
+        assert database.value("SELECT count(*) FROM llm_calls_default") == 2
+
+    async def test_somebody_reads(self, database, call, batch_of):
+        """Who reads what is to be dropped is not waited for."""
+        async with database.opened(partition="day") as sink:
+            await sink.send(batch_of(call(time_ns(-20))))
+        async with database.opened(partition="day", retention_days=7) as sink:
+            with database.server.connect(database.name) as reader:
+                reader.execute("BEGIN; SELECT * FROM llm_calls")
+                await sink.send(batch_of(call(time_ns(-20))))
+        assert database.value("SELECT count(*) FROM llm_calls") == 2
+
+    async def test_not_partitioned(self, database):
+        """A table that is there in one piece is not mistaken for one of partitions."""
+        async with database.opened():
+            pass
+        with pytest.raises(NotDelivered, match="is there, and has no partitions"):
+            await database.sink(partition="day").open()
+
+    async def test_hypertable(self, database):
+        """Without TimescaleDB a hypertable is refused in words."""
+        with pytest.raises(NotDelivered, match="the database has no extension timescaledb"):
+            await database.sink(partition="hypertable").open()
+
+
+def partition(days):
+    return f"llm_calls_{datetime.now(UTC) + timedelta(days=days):%Y%m%d}"
+
+
+class TestConnection:
+    @pytest.mark.parametrize("role", ["nobody", "somebody"])
+    async def test_refused(self, database, role):
+        """A role or a password that the server does not know is said to be refused; the password is not shown."""
+        sink = database.sink(user=role, password="swordfish")
+        with pytest.raises(Unauthorized) as caught:
+            await sink.open()
+        assert "password authentication failed" in str(caught.value)
+        assert "swordfish" not in str(caught.value)
+
+    async def test_pool(self, database, call, batch_of):
+        """There are no more connections than asked for, however many batches are on their way."""
+        async with database.opened(pool_size=2) as sink:
+            await asyncio.gather(*(sink.send(batch_of(call())) for _ in range(10)))
+            assert database.value("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", database.name) <= 3
+        assert database.value("SELECT count(*) FROM llm_calls") == 10
+
+    async def test_cut(self, database, call, batch_of):
+        """A connection that the server ended is told of, and opened again."""
+        async with database.opened() as sink:
+            database.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = %s",
+                database.name,
+            )
+            with pytest.raises(NotDelivered):
+                await sink.send(batch_of(call()))
+            await sink.open()
+            await sink.send(batch_of(call()))
+        assert database.value("SELECT count(*) FROM llm_calls") == 1
+
+
+class TestTls:
+    @pytest.fixture
+    def issued(self, tmp_path):
+        """
+        Give certificates.
+        """
+        return certificates.issue(tmp_path)
+
+    @pytest.fixture
+    def secured(self, servers):
+        """
+        Give a function that starts a server with a certificate, and makes a sink for it.
+        """
+        running = []
+
+        def make(certificate, **options):
+            server = servers.start("postgres")
+            running.append(server)
+            pem = server.folder / "data" / "server.pem"
+            shutil.copyfile(certificate, pem)
+            pem.chmod(0o600)
+            if server.owner:
+                shutil.chown(pem, server.owner)
+            for name, value in {"ssl_cert_file": pem, "ssl_key_file": pem, "ssl": "on"}.items():
+                server.rows(f"ALTER SYSTEM SET {name} = '{value}'")
+            server.rows("SELECT pg_reload_conf()")
+            server.restart()
+            settings = SinkSettings("postgres", "postgres", {"dsn": server.dsn, **options})
+            return server, plugins.make_sink(settings)
+
+        yield make
+        for server in running:
+            server.stop()
+
+    async def test_verified(self, secured, issued):
+        """With `verify-full` and the right authority, records travel by TLS."""
+        server, sink = secured(issued.server, sslmode="verify-full", sslrootcert=str(issued.authority))
+        await sink.open()
+        used = server.rows(
+            "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE query LIKE '%usage_metrics%'"
+        )
+        await sink.close()
+        assert used == [(True,)]
+
+    @pytest.mark.parametrize(
+        ("certificate", "mode", "trusted", "words"),
+        [
+            ("elsewhere", "verify-full", True, "does not match host name"),
+            ("server", "verify-ca", False, "certificate verify failed"),
+        ],
+    )
+    async def test_impostor(self, secured, issued, tmp_path, certificate, mode, trusted, words):
+        """A server with a certificate for another host, or by an unknown authority, gets nothing."""
+        other = tmp_path / "other"
+        other.mkdir()
+        authority = issued.authority if trusted else certificates.issue(other).authority
+        _, sink = secured(getattr(issued, certificate), sslmode=mode, sslrootcert=str(authority))
+        with pytest.raises(NotDelivered, match=words):
+            await sink.open()
+
+
+async def test_columns_of_both_stores(database):
+    """The table has the columns that SQLite's has."""
+    async with database.opened():
+        found = [name for table, name, _ in columns(database) if table == "llm_calls"]
+    assert found == ["id", *COLUMNS, "event"]
