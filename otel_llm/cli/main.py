@@ -13,8 +13,8 @@ from importlib.metadata import version
 
 from otel_llm.errors import OtelLLMError
 
-COMMANDS = ("run", "doctor", "tail", "report", "price", "journal")
-"""Modules of this package, each with `add_parser(subparsers)` that sets `run(args) -> int` as a default."""
+COMMANDS = ("run", "doctor", "tail", "report", "price", "journal", "collector-config")
+"""Modules of this package (`_` for `-`), each with `add_parser(subparsers)` that sets a default `run(args) -> int`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     result.add_argument("--version", action="version", version=f"%(prog)s {version('otel-llm')}")
     subparsers = result.add_subparsers(dest="command", metavar="command", required=True)
     for name in commands:
-        import_module(f"otel_llm.cli.{name}").add_parser(subparsers)
+        import_module(f"otel_llm.cli.{name.replace('-', '_')}").add_parser(subparsers)
     return result
 
 

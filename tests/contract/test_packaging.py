@@ -103,6 +103,13 @@ class TestWheel:
         """
         assert "$0.0025" in _command(installed, application, "price", "gpt-4o", "--input", "1000").stdout
 
+    def test_collector_configurations(self, installed, application):
+        """
+        Configurations for a Collector come with it.
+        """
+        done = _command(installed, application, "collector-config", "agent")
+        assert done.stdout == (ROOT / "collector-config" / "agent.yaml").read_text()
+
 
 def test_editable():
     """
