@@ -6,8 +6,10 @@ instrumentations made, where any attribute may be missing or of an odd type: suc
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+import sys
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from otel_llm.telemetry.event import Event
 
@@ -25,9 +27,12 @@ PROVIDERS = {
 }
 """Short names for the `gen_ai.provider.name` values that have one; every other value is its own short name."""
 
-_TEXT = {str, type(None)}
-_WHOLE = {int, type(None)}
-_NUMBER = {float, type(None)}
+# What the fields of a struct for `Facts.told` may hold.
+Text = Annotated[str, msgspec.Meta(min_length=1)] | None
+Whole = int | None
+Number = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)] | None
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _NS = 1_000_000_000
 _LONGEST = 10.0**9
@@ -90,28 +95,15 @@ class Facts:
         told = self.number(*names)
         return told if told is not None and 0 <= told <= _LONGEST else None
 
-    def texts(self, names: Sequence[str]) -> Sequence[str | None]:
+    def told(self, kind: type[T]) -> T:
         """
-        Give each of these attributes as `text` does, all at once.
+        Give the attributes that the fields of this struct name, all at once, each as `text`, `whole` or `number` does.
         """
-        values: list[Any] = [*map(self.attributes.get, names)]
-        fit = {*map(type, values)} <= _TEXT and "" not in values
-        return values if fit else [*map(self.text, names)]
-
-    def wholes(self, names: Sequence[str]) -> Sequence[int | None]:
-        """
-        Give each of these attributes as `whole` does, all at once.
-        """
-        values: list[Any] = [*map(self.attributes.get, names)]
-        return values if {*map(type, values)} <= _WHOLE else [*map(self.whole, names)]
-
-    def numbers(self, names: Sequence[str]) -> Sequence[float | None]:
-        """
-        Give each of these attributes as `number` does, all at once.
-        """
-        values: list[Any] = [*map(self.attributes.get, names)]
-        fit = {*map(type, values)} <= _NUMBER and math.isfinite(sum(filter(None, values)))
-        return values if fit else [*map(self.number, names)]
+        try:
+            return msgspec.convert(self.attributes, kind)
+        except (msgspec.ValidationError, OverflowError):
+            fields = msgspec.structs.fields(kind)
+            return kind(**{field.name: _READ[field.type](self, field.encode_name) for field in fields})
 
     def is_true(self, name: str) -> bool:
         """
@@ -273,4 +265,5 @@ class Facts:
         return {new: self.attributes[name] for new, name in names.items() if name in self.attributes}
 
 
+_READ: dict[Any, Any] = {Text: Facts.text, Whole: Facts.whole, Number: Facts.number}
 _CONTENT = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions")

@@ -9,9 +9,9 @@ up without counting anything twice.
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
-from otel_llm.formats.facts import Facts, milliseconds
+from otel_llm.formats.facts import Facts, Number, Text, Whole, milliseconds
 from otel_llm.formats.moment import with_milliseconds
 from otel_llm.telemetry.event import Event
 
@@ -19,6 +19,46 @@ T = TypeVar("T")
 
 COST_SOURCES = {"operator": "config", "book": "config", "estimate": "estimated"}
 """Plexus' words for where a price came from; `openrouter` and `provider` are the same in both."""
+
+
+class Told(Struct, gc=False):
+    """
+    What the entry repeats of a record's attributes.
+    """
+
+    request_id: Text = field(default=None, name="otel_llm.request.id")
+    request_model: Text = field(default=None, name="gen_ai.request.model")
+    response_model: Text = field(default=None, name="gen_ai.response.model")
+    response_id: Text = field(default=None, name="gen_ai.response.id")
+    operation: Text = field(default=None, name="gen_ai.operation.name")
+    api: Text = field(default=None, name="otel_llm.api.type")
+    openai_api: Text = field(default=None, name="openai.api.type")
+    target_api: Text = field(default=None, name="otel_llm.api.target_type")
+    alias: Text = field(default=None, name="otel_llm.route.alias")
+    client: Text = field(default=None, name="client.address")
+    key_name: Text = field(default=None, name="otel_llm.key.name")
+    key_hash: Text = field(default=None, name="otel_llm.key.hash")
+    user: Text = field(default=None, name="user.id")
+    session: Text = field(default=None, name="session.id")
+    project: Text = field(default=None, name="otel_llm.project.id")
+    org: Text = field(default=None, name="otel_llm.org.id")
+    usage_source: Text = field(default=None, name="otel_llm.usage_source")
+    input: Whole = field(default=None, name="gen_ai.usage.input_tokens")
+    prompt: Whole = field(default=None, name="gen_ai.usage.prompt_tokens")
+    output: Whole = field(default=None, name="gen_ai.usage.output_tokens")
+    completion: Whole = field(default=None, name="gen_ai.usage.completion_tokens")
+    cache_read: Whole = field(default=None, name="gen_ai.usage.cache_read.input_tokens")
+    cache_write: Whole = field(default=None, name="gen_ai.usage.cache_write.input_tokens")
+    cache_creation: Whole = field(default=None, name="gen_ai.usage.cache_creation.input_tokens")
+    reasoning: Whole = field(default=None, name="gen_ai.usage.reasoning.output_tokens")
+    cost: Number = field(default=None, name="gen_ai.usage.cost")
+    operation_cost: Number = field(default=None, name="operation.cost")
+    input_cost: Number = field(default=None, name="otel_llm.cost.input")
+    output_cost: Number = field(default=None, name="otel_llm.cost.output")
+    cache_read_cost: Number = field(default=None, name="otel_llm.cost.cache_read")
+    cache_write_cost: Number = field(default=None, name="otel_llm.cost.cache_write")
+    reasoning_cost: Number = field(default=None, name="otel_llm.cost.reasoning")
+    cost_source: Text = field(default=None, name="otel_llm.cost.source")
 
 
 class Usage(Struct, rename="camel", gc=False):
@@ -120,100 +160,60 @@ def project(event: Event) -> UsageEntry:
 
 def _entry(facts: Facts) -> UsageEntry:
     event = facts.event
-    request_id, request_model, response_model, api, openai_api, target_api, alias, *as_they_are = facts.texts(_TEXTS)
-    client, key_name, key_hash, operation, response_id, usage_source, user, session, project_id, org = as_they_are
+    told = facts.told(Told)
     status = facts.status
-    api = api or openai_api
+    api = told.api or told.openai_api
     return UsageEntry(
-        id=request_id or event.id,
+        id=told.request_id or event.id,
         event_id=event.id,
         timestamp=with_milliseconds(facts.started_ns),
-        client_ip=client,
-        api_key=key_name,
-        api_key_hash=key_hash,
+        client_ip=told.client,
+        api_key=told.key_name,
+        api_key_hash=told.key_hash,
         api_type=api,
-        target_api_type=target_api or api,
+        target_api_type=told.target_api or api,
         passthrough=facts.attributes.get("otel_llm.passthrough") is not False,
-        request_type=operation,
-        alias_used=alias or request_model,
-        requested_model=request_model,
+        request_type=told.operation,
+        alias_used=told.alias or told.request_model,
+        requested_model=told.request_model,
         actual_provider=facts.provider,
-        actual_model=response_model or request_model,
-        response_id=response_id,
-        usage=_usage(facts),
-        usage_source=usage_source,
-        cost=_cost(facts),
+        actual_model=told.response_model or told.request_model,
+        response_id=told.response_id,
+        usage=_usage(told),
+        usage_source=told.usage_source,
+        cost=_cost(told),
         metrics=_metrics(facts),
         success=status == "success",
         status=status,
         event_type=facts.type,
         streaming=facts.streaming,
         retries=facts.retries,
-        user_id=user,
-        session_id=session,
-        project_id=project_id,
-        org_id=org,
+        user_id=told.user,
+        session_id=told.session,
+        project_id=told.project,
+        org_id=told.org,
         labels=event.labels,
     )
 
 
-_TEXTS = (
-    "otel_llm.request.id",
-    "gen_ai.request.model",
-    "gen_ai.response.model",
-    "otel_llm.api.type",
-    "openai.api.type",
-    "otel_llm.api.target_type",
-    "otel_llm.route.alias",
-    "client.address",
-    "otel_llm.key.name",
-    "otel_llm.key.hash",
-    "gen_ai.operation.name",
-    "gen_ai.response.id",
-    "otel_llm.usage_source",
-    "user.id",
-    "session.id",
-    "otel_llm.project.id",
-    "otel_llm.org.id",
-)
-
-
-def _usage(facts: Facts) -> Usage:
-    put_in, prompt, put_out, completion, cached, written, created, reasoning = facts.wholes(_COUNTS)
-    put_in, put_out = _first(put_in, prompt), _first(put_out, completion)
+def _usage(told: Told) -> Usage:
+    put_in, put_out = _first(told.input, told.prompt), _first(told.output, told.completion)
     total = None if put_in is None and put_out is None else (put_in or 0) + (put_out or 0)
-    return Usage(put_in, put_out, total, cached, _first(written, created), reasoning)
+    return Usage(put_in, put_out, total, told.cache_read, _first(told.cache_write, told.cache_creation), told.reasoning)
 
 
-_COUNTS = (
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.prompt_tokens",
-    "gen_ai.usage.output_tokens",
-    "gen_ai.usage.completion_tokens",
-    "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_write.input_tokens",
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.reasoning.output_tokens",
-)
-
-
-def _cost(facts: Facts) -> Cost:
-    source = facts.text("otel_llm.cost.source")
-    total, operation, put_in, put_out, cached, written, reasoning = facts.numbers(_AMOUNTS)
-    paid = _first(total, operation)
-    source = COST_SOURCES.get(source, source) if source else None
-    return Cost(put_in, put_out, cached, written, reasoning, paid, "USD", source)
-
-
-_AMOUNTS = (
-    "gen_ai.usage.cost",
-    "operation.cost",
-    "otel_llm.cost.input",
-    "otel_llm.cost.output",
-    "otel_llm.cost.cache_read",
-    "otel_llm.cost.cache_write",
-    "otel_llm.cost.reasoning",
-)
+def _cost(told: Told) -> Cost:
+    source = told.cost_source
+    return Cost(
+        told.input_cost,
+        told.output_cost,
+        told.cache_read_cost,
+        told.cache_write_cost,
+        told.reasoning_cost,
+        _first(told.cost, told.operation_cost),
+        "USD",
+        COST_SOURCES.get(source, source) if source else None,
+    )
 
 
 def _first(told: T | None, otherwise: T | None) -> T | None:

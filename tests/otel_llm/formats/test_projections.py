@@ -1,6 +1,7 @@
 """The rules by which the seed formats read an event."""
 
 import json
+import math
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
@@ -157,6 +158,29 @@ class TestTokens:
         """
         event = make_event({"gen_ai.usage.cache_creation.input_tokens": 7})
         assert analytics(event)["cache_creation_input_tokens"] == 7
+
+
+class TestOddAttributes:
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"client.address": ""},
+            {"client.address": 7},
+            {"gen_ai.usage.output_tokens": True},
+            {"gen_ai.usage.output_tokens": "7"},
+            {"otel_llm.cost.input": math.nan},
+            {"otel_llm.cost.input": math.inf},
+        ],
+    )
+    def test_is_unknown_and_takes_no_other_with_it(self, odd, make_event):
+        """
+        An attribute of an odd type or without a value is null; what stands beside it is told.
+        """
+        good = {"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 3, "gen_ai.usage.cost": 2}
+        entry = usage(make_event(good | odd))
+        odd_ones = (entry["clientIp"], entry["usage"]["outputTokens"], entry["cost"]["inputCost"])
+        told = (entry["requestedModel"], entry["usage"]["inputTokens"], entry["cost"]["totalCost"])
+        assert (odd_ones, told) == ((None, None, None), ("m", 3, 2.0))
 
 
 class TestErrors:
