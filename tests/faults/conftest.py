@@ -7,7 +7,7 @@ import pytest
 from otel_llm.delivery.delivery import Delivery
 from otel_llm.delivery.spec import DeliverySettings, SinkSpec
 from otel_llm.formats import find
-from tests.faults.books import Books
+from tests.faults.books import Books, balance
 from tests.faults.fast_clock import FastClock
 from tests.faults.receiver import Receiver
 from tests.faults.tcp_proxy import TcpProxy
@@ -36,7 +36,7 @@ def proxy(receiver):
 @pytest.fixture
 def deliver(tmp_path: Path, clock: FastClock):
     """
-    Give a function that makes a delivery of sinks by name, whose waits are as fast as the clock.
+    Give a function that makes a delivery of sinks by name, whose waits are as fast as the clock; its books balance.
     """
     made: list[Delivery] = []
     encode = find("otel").encode
@@ -51,3 +51,4 @@ def deliver(tmp_path: Path, clock: FastClock):
     yield make
     for delivery in made:
         delivery.shutdown(0.2)
+        balance(delivery.stats())

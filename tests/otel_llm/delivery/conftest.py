@@ -162,9 +162,9 @@ def spec():
 
 
 @pytest.fixture
-def deliver(settings, monkeypatch):
+def deliver(settings, monkeypatch, assert_balanced):
     """
-    Give a function that makes a delivery with short waits; it ends with the test.
+    Give a function that makes a delivery with short waits; it ends with the test, and its books balance then.
     """
     monkeypatch.setattr(breaker, "BASE", 0.002)
     monkeypatch.setattr(breaker, "CAP", 0.02)
@@ -178,6 +178,8 @@ def deliver(settings, monkeypatch):
     yield make
     for delivery in made:
         delivery.shutdown(0.2)
+        for stats in delivery.stats().values():
+            assert_balanced(stats)
 
 
 def _encode(event: Event) -> bytes:
