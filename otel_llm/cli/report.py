@@ -9,6 +9,7 @@ from otel_llm.cli.database import add_database, database, missing
 from otel_llm.cli.report_output import as_csv, as_json, as_table
 from otel_llm.errors import Problem, SettingsError
 from otel_llm.settings.conversion import Unfit, read_duration
+from otel_llm.settings.secret import Secret
 from otel_llm.usage.jsonl import JsonlStore
 from otel_llm.usage.query import Query, Store
 from otel_llm.usage.sqlite import SqliteStore
@@ -94,6 +95,10 @@ def _label(text: str) -> tuple[str, str]:
 def _store(args: argparse.Namespace) -> Store:
     if args.from_jsonl is not None:
         return JsonlStore(args.from_jsonl)
+    if args.from_postgres is not None:
+        from otel_llm.usage.postgres import PostgresStore
+
+        return PostgresStore(Secret(args.from_postgres))
     path = database(args)
     if not path.is_file():
         raise missing(path)
@@ -104,6 +109,11 @@ def _add_stores(group: "argparse._ArgumentGroup") -> None:
     stores = group.add_mutually_exclusive_group()
     add_database(stores)
     stores.add_argument("--from-jsonl", type=Path, metavar="DIR", help="the folder of the JSONL stores")
+    stores.add_argument(
+        "--from-postgres",
+        metavar="DSN",
+        help="a PostgreSQL database, such as postgresql://llm@db.example.com/telemetry",
+    )
 
 
 def _add_filters(group: "argparse._ArgumentGroup") -> None:

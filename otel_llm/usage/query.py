@@ -1,8 +1,8 @@
 """
 A question to a store of calls, and the rows that answer it.
 
-`SqliteStore` and `JsonlStore` both give `CallRow`s for a `Query`; `summary.summarise` puts them together, so that both
-kinds of store give the same sums.
+`SqliteStore`, `PostgresStore` and `JsonlStore` give `CallRow`s for a `Query`; `summary.summarise` puts them together,
+so that all kinds of store give the same sums.
 """
 
 from collections.abc import Iterator, Mapping
@@ -94,8 +94,8 @@ def as_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(" ", "milliseconds")[:23]
 
 
-def exact(amount: float | None) -> Decimal | None:
+def exact(amount: float | Decimal | None) -> Decimal | None:
     """
     Give the decimal that was meant by a stored double: the shortest that reads back as the same.
     """
-    return None if amount is None else Decimal(repr(amount))
+    return None if amount is None else Decimal(repr(float(amount)))

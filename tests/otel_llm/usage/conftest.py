@@ -1,4 +1,4 @@
-"""The same calls in a SQLite file and in JSONL stores."""
+"""The same calls in a SQLite file, in PostgreSQL and in JSONL stores."""
 
 import json
 import sqlite3
@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from otel_llm_exporters.postgres import PostgresOptions, PostgresSink
 
+from otel_llm.settings.secret import Secret
 from otel_llm.usage.jsonl import JsonlStore
+from otel_llm.usage.postgres import PostgresStore
 from otel_llm.usage.schema import SQLITE_SCHEMA
 from otel_llm.usage.sqlite import SqliteStore
 
@@ -31,6 +34,30 @@ def write_db(tmp_path):
                 connection.execute(f"INSERT INTO llm_calls ({names}) VALUES ({marks})", row)
             connection.commit()
         return SqliteStore(path)
+
+    return write
+
+
+@pytest.fixture
+async def write_postgres(servers):
+    """
+    Give a function that writes rows of `llm_calls` and gives the store.
+    """
+    server = servers.get("postgres")
+    server.empty("usage")
+    dsn = Secret(f"postgresql://postgres@{server.endpoint}/usage")
+    sink = PostgresSink(PostgresOptions(dsn=dsn))
+    await sink.open()
+    await sink.close()
+
+    def write(*rows: dict[str, Any]) -> PostgresStore:
+        with server.connect("usage") as connection:
+            connection.execute("SET timezone = 'UTC'")
+            for told in rows:
+                row = {"recorded_at": told["ended_at"], "event": "{}"} | told
+                marks = ", ".join(f"%({name})s" for name in row)
+                connection.execute(f"INSERT INTO llm_calls ({', '.join(row)}) VALUES ({marks})", row)
+        return PostgresStore(dsn)
 
     return write
 

@@ -1,4 +1,4 @@
-"""Both stores answer the same questions alike."""
+"""All stores answer the same questions alike."""
 
 import sqlite3
 from contextlib import closing
@@ -9,11 +9,14 @@ import pytest
 from otel_llm_exporters.jsonl import JsonlOptions, JsonlSink
 from otel_llm_exporters.sqlite import SqliteOptions, SqliteSink
 
+from otel_llm.cli.main import main
 from otel_llm.delivery.sink import Batch, Record
 from otel_llm.errors import StoreError
 from otel_llm.formats import otel, usage
+from otel_llm.settings.secret import Secret
 from otel_llm.telemetry.event import EVENT_NAME, Event
 from otel_llm.usage.jsonl import JsonlStore
+from otel_llm.usage.postgres import PostgresStore
 from otel_llm.usage.query import Query
 from otel_llm.usage.sqlite import SqliteStore
 from otel_llm.usage.summary import summarise
@@ -110,10 +113,12 @@ def entry(name, **changes):
     } | changes
 
 
-@pytest.fixture(params=["sqlite", "jsonl"])
+@pytest.fixture(params=["sqlite", "postgres", "jsonl"])
 def store(request, write_db, write_jsonl):
     if request.param == "sqlite":
         return write_db(*map(row, CALLS))
+    if request.param == "postgres":
+        return request.getfixturevalue("write_postgres")(*map(row, CALLS))
     return write_jsonl(
         {
             "usage/2026-11-03.jsonl": [entry("morning"), entry("midnight")],
@@ -228,11 +233,11 @@ def test_sums_of_a_store(store):
 class TestResponseIds:
     """A fetched answer shares its response id with the call that created it."""
 
-    @pytest.fixture(params=["sqlite", "jsonl"])
-    def fetched_twice(self, request, write_db, write_jsonl):
-        if request.param == "sqlite":
+    @pytest.fixture(params=["write_db", "write_postgres", "jsonl"])
+    def fetched_twice(self, request, write_jsonl):
+        if request.param != "jsonl":
             fetch = {"response_id": "resp_1", "operation": "fetch_response"}
-            return write_db(
+            return request.getfixturevalue(request.param)(
                 row("limited", response_id="resp_1", status="success"),
                 row("morning", **fetch),
                 row("morning", **fetch, event_id="again"),
@@ -304,6 +309,38 @@ class TestSqlite:
         store = write_db(*(row("morning", event_id=str(n), event=f'{{"n":{n}}}') for n in range(4)))
         assert store.events(last=2) == [(3, b'{"n":2}'), (4, b'{"n":3}')]
         assert store.events(after=3) == [(4, b'{"n":3}')]
+
+
+class TestPostgres:
+    def test_no_table(self, write_postgres, servers):
+        """
+        A database without records says so.
+        """
+        store = write_postgres()
+        servers.get("postgres").empty("usage")
+        with pytest.raises(StoreError, match="no records yet: this database has no table llm_calls"):
+            list(store.calls(Query()))
+
+    @pytest.mark.parametrize(
+        ("dsn", "words"),
+        [("swordfish", "no connection string"), ("postgresql://u:swordfish@127.0.0.1:1/db", "Connection refused")],
+    )
+    def test_unreachable(self, dsn, words):
+        """
+        What is wrong with a connection is said without its password.
+        """
+        with pytest.raises(StoreError, match=words) as caught:
+            list(PostgresStore(Secret(dsn)).calls(Query()))
+        assert "swordfish" not in str(caught.value)
+
+    def test_report(self, write_postgres, servers, capsys):
+        """
+        `otel-llm report --from-postgres DSN` sums up what is there.
+        """
+        write_postgres(*map(row, CALLS))
+        dsn = f"postgresql://postgres@{servers.get('postgres').endpoint}/usage"
+        assert main(["report", "provider", "--from-postgres", dsn, "--csv"]) == 0
+        assert "openai,1," in capsys.readouterr().out
 
 
 class TestJsonl:
