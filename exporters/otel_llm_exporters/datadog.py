@@ -22,30 +22,22 @@ A record that is older than 18 hours goes to the dead letters: Datadog would not
 """
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import httpx2
-import msgspec
 
 from otel_llm.delivery.http_address import Url, check_scheme
-from otel_llm.delivery.http_answer import Answer
-from otel_llm.delivery.http_client import HttpClient, HttpOptions
-from otel_llm.delivery.http_limits import Entry, entry, post_all
-from otel_llm.delivery.sink import Batch, Receipt, Record, Rejected
-from otel_llm.errors import NotDelivered
+from otel_llm.delivery.http_client import HttpOptions
+from otel_llm.delivery.http_intake import Intake, from_json, line, to_json
+from otel_llm.delivery.http_limits import Entry, entry
+from otel_llm.delivery.sink import Record
 from otel_llm.settings.conversion import Unfit, read_text
 from otel_llm.settings.secret import Secret
 from otel_llm.telemetry.event import Event
-from otel_llm.telemetry.line import render
 
-MOST_ENTRIES: Final = 1000
-MOST_REQUEST_BYTES: Final = 5_000_000
 MOST_ENTRY_BYTES: Final = 1_000_000
-"""The limits of <https://docs.datadoghq.com/api/latest/logs/#send-logs>."""
-OLDEST_SECONDS: Final = 18 * 3600
 
 _LOWER_HALF: Final = (1 << 64) - 1
 _ERROR: Final = 17
@@ -118,40 +110,28 @@ class DatadogOptions(HttpOptions):
             check_scheme(self.url, allow_http=self.allow_http)
 
 
-class DatadogSink:
+class DatadogSink(Intake):
     """
     Sends each batch in as many requests as the limits ask for.
     """
 
     Options = DatadogOptions
 
+    # The limits of https://docs.datadoghq.com/api/latest/logs/#send-logs.
+    vendor = "Datadog"
+    most_entries = 1000
+    most_request_bytes = 5_000_000
+    oldest_seconds = 18 * 3600
+
     def __init__(self, options: DatadogOptions) -> None:
         self._options = options
-        self._url = options.url or Secret(f"https://http-intake.logs.{options.site}/api/v2/logs")
-        self._headers = {"content-type": "application/json", "dd-api-key": options.api_key.reveal()}
-        self._client = HttpClient(httpx2, options)
+        url = options.url or Secret(f"https://http-intake.logs.{options.site}/api/v2/logs")
+        super().__init__(httpx2, options, url, {"dd-api-key": options.api_key.reveal()})
 
-    async def open(self) -> None:
-        await self._client.open()
-
-    async def send(self, batch: Batch) -> Receipt:
-        if batch.records[0].content_type != "application/json":
-            raise NotDelivered("datadog takes documents in JSON, not a format of another kind such as otlp_proto")
-        entries = [self._entry(record) for record in batch.records]
-        return await post_all(entries, self._post, most=MOST_ENTRIES, most_bytes=MOST_REQUEST_BYTES - 2)
-
-    async def close(self) -> None:
-        await self._client.close()
-
-    async def _post(self, entries: Sequence[bytes]) -> Answer:
-        return await self._client.post(self._url, b"[" + b",".join(entries) + b"]", self._headers)
-
-    def _entry(self, record: Record) -> Entry:
-        if record.event.timestamp_ns / 1e9 < time.time() - OLDEST_SECONDS:
-            return Rejected("older than the 18 hours that Datadog takes")
-        document = {**_found(record.event), **_from_json(record.body)}
+    def entry(self, record: Record) -> Entry:
+        document = {**_found(record.event), **from_json(record.body)}
         reserved = self._reserved(record.event)
-        return entry(document, MOST_ENTRY_BYTES, lambda told: _to_json({**reserved, "message": told.decode()}))
+        return entry(document, MOST_ENTRY_BYTES, lambda told: to_json({**reserved, "message": told.decode()}))
 
     def _reserved(self, event: Event) -> dict[str, Any]:
         """
@@ -169,15 +149,11 @@ class DatadogSink:
         return {name: value for name, value in reserved.items() if value}
 
 
-_from_json = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_to_json = msgspec.json.Encoder().encode
-
-
 def _found(event: Event) -> dict[str, Any]:
     """
     Give what a log is found and read by, beside its document.
     """
-    return {"message": render(event, color=False), "event_id": event.id, "dd": _ids(event)}
+    return {"message": line(event), "event_id": event.id, "dd": _ids(event)}
 
 
 def _tags(tags: Sequence[str], resource: dict[str, Any]) -> Sequence[str]:
