@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from pathlib import Path
 
 import pytest
 from launch import Application
@@ -14,6 +15,7 @@ from otel_llm.settings import SinkCommon, SinkSettings
 from otel_llm.telemetry.event import EVENT_NAME, Event, Resource, Scope, new_event_id
 
 WAIT = 30.0
+CONFIGURATIONS = Path(__file__).parents[2] / "collector-config"
 
 VALUES = {
     "gen_ai.request.model": "gpt-4o",
@@ -52,6 +54,18 @@ def started(servers):
 
 
 @pytest.fixture
+def configured(started):
+    """
+    Give a function that starts a Collector with a file of `collector-config/`, and with the Collector behind it.
+    """
+
+    def start(name, behind, **variables):
+        return started(CONFIGURATIONS / f"{name}.yaml", BACKEND_ENDPOINT=f"http://{behind.endpoint}", **variables)
+
+    return start
+
+
+@pytest.fixture
 def keeper(started):
     """
     Give a Collector that keeps what it gets.
@@ -60,22 +74,45 @@ def keeper(started):
 
 
 @pytest.fixture
-def run(tmp_path, server):
+def application(tmp_path, server):
     """
-    Give a function that runs a program to its end; OpenTelemetry sends all it has of it to a Collector.
+    Give what runs programs, with a provider to call.
     """
-    application = Application(tmp_path, server)
+    running = Application(tmp_path, server)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def sending():
+    """
+    Give a function that gives the variables with which OpenTelemetry sends all that it has to a Collector.
+    """
+
+    def variables(collector, protocol="http/protobuf"):
+        address = collector.at("grpc") if protocol == "grpc" else collector.endpoint
+        return {
+            **{f"OTEL_{signal}_EXPORTER": "otlp" for signal in ("TRACES", "METRICS", "LOGS")},
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}",
+            "OTEL_SERVICE_NAME": "shop",
+        }
+
+    return variables
+
+
+@pytest.fixture
+def run(application, sending):
+    """
+    Give a function that runs a program to its end, which sends all that it has to a Collector.
+    """
 
     def run(source, collector, *arguments, protocol="http/protobuf", **settings):
-        address = collector.at("grpc") if protocol == "grpc" else collector.endpoint
-        signals = {f"OTEL_{signal}_EXPORTER": "otlp" for signal in ("TRACES", "METRICS", "LOGS")}
-        target = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}"}
-        done = application.run(source, *arguments, **signals | target | {"OTEL_SERVICE_NAME": "shop"} | settings)
+        done = application.run(source, *arguments, **sending(collector, protocol) | settings)
         assert done.returncode == 0, done.stderr
         return done
 
-    yield run
-    application.close()
+    return run
 
 
 @pytest.fixture

@@ -58,18 +58,6 @@ with trace.get_tracer("another").start_as_current_span("chat") as span:
 SAID = ("the crown jewels", "It is sunny", "ada@example.com", "s-77")
 
 
-@pytest.fixture
-def configured(started):
-    """
-    Give a function that starts a Collector with one of the files, and with the Collector behind it.
-    """
-
-    def start(name, behind, **variables):
-        return started(FOLDER / f"{name}.yaml", BACKEND_ENDPOINT=f"http://{behind.endpoint}", **variables)
-
-    return start
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_valid_as_it_stands(path, tmp_path):
     """
@@ -156,6 +144,32 @@ def test_redact_knows_the_content_that_we_know():
     """
     pattern = CONTENT.pattern.replace("\\", "\\\\")
     assert (FOLDER / "redact.yaml").read_text().count(f'"^{pattern}$$"') == 3
+
+
+def test_clickhouse(servers, run, started):
+    """
+    Spans, records and points are rows; a record's row belongs to its span's.
+    """
+    clickhouse = servers.start("clickhouse")
+    exporting = started(FOLDER / "clickhouse.yaml", CLICKHOUSE_ENDPOINT=f"{clickhouse.endpoint}?compress=none")
+    run(CHAT, exporting)
+    (record,) = rows(clickhouse, "otel_logs")
+    (span,) = rows(clickhouse, "otel_traces")
+    (cost,) = rows(clickhouse, "otel_metrics_sum")
+    assert (record["TraceId"], record["SpanId"]) == (span["TraceId"], span["SpanId"])
+    assert float(record["LogAttributes"]["gen_ai.usage.cost"]) == cost["Value"] == 8.55e-06
+    assert {record["ServiceName"], span["ServiceName"], cost["ServiceName"]} == {"shop"}
+
+
+def rows(clickhouse, table, timeout=60):
+    """
+    Give what a table has of otel-llm, as soon as there is something.
+    """
+    query = f"SELECT * FROM otel.{table} WHERE ScopeName = '{SCOPE}'"
+    deadline = time.monotonic() + timeout
+    while not (found := clickhouse.rows(query)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 def test_prometheus(run, configured, keeper):

@@ -1,0 +1,88 @@
+"""`agent.yaml` while something is away in mid-run: nothing is lost from end to end."""
+
+import os
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+OUTAGE = float(os.environ.get("OTEL_LLM_TEST_OUTAGE_SECONDS", "5"))
+SCOPE = "otel_llm"
+
+CALLS = """
+import sys, threading
+import openai
+told = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), told.set()), daemon=True).start()
+client = openai.OpenAI()
+made = 0
+while not told.is_set():
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
+    made += 1
+    told.wait(0.05)
+print(made)
+"""
+"""Makes a call every now and then until its input ends, then says how many."""
+
+
+def made(program):
+    """
+    Let the program come to its end; gives how many calls it made.
+    """
+    told, said = program.communicate(timeout=60)
+    assert program.returncode == 0, said
+    return int(told)
+
+
+def distinct(read, name, count, timeout=60):
+    """
+    Give how many calls the backend knows by what `read` gives, as soon as there are so many; it may know one twice.
+    """
+    deadline = time.monotonic() + timeout
+    while len(found := {getattr(one, name) for one in read(scope=SCOPE)}) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(found)
+
+
+def test_backend_away(application, sending, configured, keeper):
+    """
+    The agent keeps spans and records on disk until the backend is back, even if it is killed meanwhile.
+    """
+    agent = configured("agent", keeper)
+    often = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_BLRP_SCHEDULE_DELAY": "200"}
+    program = application.start(CALLS, **sending(agent), **often)
+    keeper.spans(10, SCOPE)
+    keeper.shut_down()
+    time.sleep(OUTAGE / 2)
+    agent.kill()
+    agent.start()
+    time.sleep(OUTAGE / 2)
+    keeper.start()
+    count = made(program)
+    assert distinct(keeper.spans, "span_id", count) == count
+    assert distinct(keeper.events, "id", count) == count
+
+
+def test_agent_away(application, configured, keeper):
+    """
+    A webhook's journal keeps the records until the agent is back, longer than OpenTelemetry's exporters try.
+    """
+    agent = configured("agent", keeper)
+    sink = {
+        "OTEL_LLM_SINKS": "agent",
+        "OTEL_LLM_AGENT_TYPE": "webhook",
+        "OTEL_LLM_AGENT_URL": f"http://{agent.endpoint}/v1/logs",
+        "OTEL_LLM_AGENT_FORMAT": "otlp_proto",
+        "OTEL_LLM_AGENT_COMPRESSION": "gzip",
+        "OTEL_LLM_FLUSH_INTERVAL_MS": "100",
+    }
+    program = application.start(CALLS, **sink)
+    keeper.events(10)
+    agent.kill()
+    before = len(keeper.events())
+    time.sleep(OUTAGE)
+    agent.start()
+    keeper.events(before + 100)
+    count = made(program)
+    assert distinct(keeper.events, "id", count) == count
