@@ -3,8 +3,12 @@ Servers that take logs as strictly as those of vendors: what breaks their rules 
 """
 
 import json
+from contextlib import contextmanager
 
 from hook_receiver import _DECODERS, Answer, Receiver
+from sink_harness import Harness
+
+from tests.servers.kit import ports
 
 
 class Intake(Receiver):
@@ -102,3 +106,118 @@ class Datadog(Intake):
         self.documents += documents
         self.arrived += [document["event_id"] for document in documents]
         return Answer(202, body=b"{}")
+
+
+class NewRelic(Intake):
+    """
+    New Relic's Log API with its limits.
+    """
+
+    credential = "api-key"
+    refusal = 403
+
+    def take(self, headers, body) -> Answer:
+        if len(body) > 1_000_000:
+            return Answer(413)
+        (logs,) = (part["logs"] for part in json.loads(body))
+        if headers["content-type"] != "application/json" or not all(isinstance(one["timestamp"], int) for one in logs):
+            return Answer(400)
+        self.documents += logs
+        self.arrived += [log["attributes"]["event_id"] for log in logs]
+        return Answer(202, body=b'{"requestId": "1"}')
+
+
+class Loki(Intake):
+    """
+    Loki's push: a time is text, a line is at most 256 KB, labels and metadata are texts; what is there is kept once.
+    """
+
+    def take(self, headers, body) -> Answer:
+        if len(body) > 4 * 1024**2:
+            return Answer(413)
+        if headers["content-type"] != "application/json":
+            return Answer(400, body=b"not snappy")
+        streams = json.loads(body)["streams"]
+        values = [(*stream["stream"].items(), *value) for stream in streams for value in stream["values"]]
+        for *labels, moment, line, metadata in values:
+            texts = [moment, line, *metadata.values(), *(text for label in labels for text in label)]
+            if not all(isinstance(text, str) for text in texts) or not moment.isdigit():
+                return Answer(400, body=b"not a text")
+            if len(line.encode()) > 256 * 1024:
+                return Answer(400, body=b"max entry size exceeded")
+        for *labels, moment, line, metadata in values:
+            document = {"labels": dict(labels), "time": moment, "line": json.loads(line), **metadata}
+            if document not in self.documents[-2000:]:
+                self.documents.append(document)
+                self.arrived.append(metadata["event_id"])
+        return Answer(204)
+
+
+class Splunk(Intake):
+    """
+    Splunk's HTTP Event Collector: events one after another.
+    """
+
+    refusal = 403
+
+    def take(self, headers, body) -> Answer:  # noqa: ARG002 - the seam
+        if len(body) > 1_000_000:
+            return Answer(413)
+        events = [json.loads(line) for line in body.splitlines()]
+        if any(not event["event"] or set(map(type, event["fields"].values())) - {str} for event in events):
+            return Answer(400, body=b'{"text": "Invalid data format", "code": 6}')
+        if any(event.get("index") == "elsewhere" for event in events):
+            return Answer(400, body=b'{"text": "Incorrect index", "code": 7}')
+        self.documents += events
+        self.arrived += [event["fields"]["event_id"] for event in events]
+        return Answer(body=b'{"text": "Success", "code": 0}')
+
+
+class IntakeHarness(Harness):
+    """
+    What the harnesses of sinks for such servers share.
+    """
+
+    client = "httpx2"
+    intake = Intake
+    """The server's class."""
+    troubles = (("unknown path", "404 Not Found from 127.0.0.1"), ("nobody there", "ConnectionRefusedError"))
+    served = True
+    guarded = True
+
+    def __init__(self, folder, request) -> None:
+        super().__init__(folder, request)
+        self.server = self.intake().start()
+
+    @property
+    def options(self):
+        return {"url": self.server.url, "api_key": "right", "timeout_ms": 20_000}
+
+    def troubled(self, trouble):
+        if trouble == "nobody there":
+            return {**self.options, "url": f"http://127.0.0.1:{ports.free()}"}
+        self.server.default = Answer(404)
+        return self.options
+
+    def arrived(self):
+        return list(self.server.arrived)
+
+    def stop(self):
+        self.server.stop()
+
+    def start(self):
+        self.server.start()
+
+    @contextmanager
+    def holding(self):
+        with self.server.holding():
+            yield self.server.wait_for_held
+
+    def refuse(self):
+        self.server.token = "another"
+
+    def accept(self):
+        self.server.token = None
+
+    def close(self):
+        self.server.stop()
