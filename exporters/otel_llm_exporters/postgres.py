@@ -27,7 +27,7 @@ statements are those of its documentation, and are not tested here.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import psycopg
 from psycopg import AsyncConnection
@@ -72,13 +72,10 @@ class PostgresSink:
             raise failure(error, self._host) from error
 
     async def send(self, batch: Batch) -> Receipt:
-        rows: list[list[Any]] = []
-        outcomes: list[Outcome] = [self._row(record, rows) for record in batch.records]
-        if not rows:
-            return Receipt(outcomes)
         try:
             async with self._connection() as connection:
-                return await self._write(connection, batch.records, rows, outcomes)
+                await self._partitions.make_room(connection, batch.records)
+                return await self._write(connection, batch.records)
         except psycopg.Error as error:
             return receipt_for(error, self._host)
 
@@ -86,33 +83,33 @@ class PostgresSink:
         while self._idle:
             await self._idle.pop().close()
 
-    def _row(self, record: Record, rows: list[list[Any]]) -> Outcome:
+    async def _write(self, connection: Connection, records: Sequence[Record]) -> Receipt:
         try:
-            rows.append(self._table.rows.row(record))
-        except _UNFIT as error:
-            return Rejected(f"PostgreSQL cannot take it: {error}")
-        return DELIVERED
-
-    async def _write(
-        self, connection: Connection, records: Sequence[Record], rows: list[list[Any]], outcomes: list[Outcome]
-    ) -> Receipt:
-        await self._partitions.make_room(connection, records)
-        try:
-            await self._insert(connection, rows)
+            await connection.execute(self._table.begin)
+            outcomes = await self._copy(connection, records)
+            await connection.execute(self._table.commit)
         except psycopg.Error as error:
             receipt = receipt_for(error, self._host)
             await connection.rollback()
             return receipt
         return Receipt(outcomes)
 
-    async def _insert(self, connection: Connection, rows: list[list[Any]]) -> None:
-        table = self._table
-        await connection.execute(table.begin)
-        async with connection.cursor() as cursor, cursor.copy(table.copy) as copy:
-            copy.set_types(table.rows.wire_types)
-            for row in rows:
-                await copy.write_row(row)
-        await connection.execute(table.commit)
+    async def _copy(self, connection: Connection, records: Sequence[Record]) -> list[Outcome]:
+        """
+        Send the rows, each made while the server is at work on those before.
+        """
+        rows, outcomes = self._table.rows, list[Outcome]()
+        async with connection.cursor() as cursor, cursor.copy(self._table.copy) as copy:
+            copy.set_types(rows.wire_types)
+            for record in records:
+                try:
+                    row = rows.row(record)
+                except _UNFIT as error:
+                    outcomes.append(Rejected(f"PostgreSQL cannot take it: {error}"))
+                else:
+                    await copy.write_row(row)
+                    outcomes.append(DELIVERED)
+        return outcomes
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
