@@ -4,16 +4,32 @@ PostgreSQL's client alone: rows that lie ready, copied into the same table, each
 
 import asyncio
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 from otel_llm_exporters import postgres_table
 from otel_llm_exporters.postgres import PostgresOptions, PostgresSink
 
 from otel_llm.delivery.sink import Record
+from otel_llm.formats import find
 from otel_llm.settings.secret import Secret
+from otel_llm.telemetry.event import Event
 
-Rows = list[list[Any]]
+SERVER = "postgres"
+
+
+def sinks(server: Any) -> dict[str, Any]:
+    """
+    Give what is ours.
+    """
+    return {"postgres": ("postgres", {"dsn": server.dsn})}
+
+
+def clients(server: Any) -> dict[str, Any]:
+    """
+    Give what is not.
+    """
+    return {"bare COPY, our table": lambda: Table(server.dsn)}
 
 
 class Table:
@@ -31,13 +47,14 @@ class Table:
         self._types = ["numeric" if kind == "float8" else kind for kind in table.rows.wire_types]
         self._made = table.rows.row
 
-    def row(self, record: Record) -> list[Any]:
+    def ready(self, event: Event) -> list[Any]:
         """
         Give a row as the table itself takes it.
         """
+        record = Record(event, find("otel").encode(event))
         return [Decimal(repr(value)) if isinstance(value, float) else value for value in self._made(record)]
 
-    def copy(self, rows: Rows) -> None:
+    def send(self, rows: list[list[Any]]) -> None:
         """
         Write one batch.
         """
@@ -46,10 +63,7 @@ class Table:
             for row in rows:
                 copy.write_row(row)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._connection.close()
 
 

@@ -1,7 +1,7 @@
 """
 What delivery costs per record: into the journal, and on to a sink until that has acknowledged it.
 
-    python benchmarks/sinks.py [--quick]
+    python benchmarks/sinks.py [--quick] [--only postgres kafka …]
 
 Beside it, what the same costs without us: rows that lie ready, written by the client alone, and OpenTelemetry's own
 batch processor with its OTLP exporter.
@@ -11,7 +11,6 @@ import argparse
 import os
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,8 +19,6 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bare_kafka
-import bare_postgres
 import msgspec
 import null_sink
 from calibration import timed
@@ -31,12 +28,13 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWrit
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from peers import Peer
 from scenarios import chat
+from servers import receiver, started
+from services import SERVICES, Client, Service
 from table import machine, number, render
 
 import otel_llm
 from otel_llm.delivery import setup
 from otel_llm.delivery.delivery import Delivery
-from otel_llm.delivery.sink import Record
 from otel_llm.formats import find
 from otel_llm.settings import load
 from otel_llm.telemetry.event import Event, new_event_id
@@ -44,7 +42,6 @@ from otel_llm.telemetry.log_record import event_of
 from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
 
 BATCH = 500
-TOPIC = "calls"
 NARROW = 14
 """Columns of the plainest table that would do."""
 
@@ -170,40 +167,25 @@ class Bench:
 
         return self._measured(write, made=lambda events: [encode(event) for event in events])
 
-    def bare_kafka(self, client: type[bare_kafka.Aiokafka | bare_kafka.Confluent], endpoint: str) -> Figure:
+    def bare(self, client: Client) -> Figure:
         """
-        Send messages that lie ready, in batches.
+        Send with a client alone what lies ready for it, in batches.
         """
-        encode, sender = find("otel").encode, client(endpoint, TOPIC)
 
-        def send(messages: bare_kafka.Messages) -> None:
-            for batch in _batches(messages):
-                sender.send(batch)
+        def send(items: list[Any]) -> None:
+            for batch in _batches(items):
+                client.send(batch)
 
         try:
-            return self._measured(
-                send, made=lambda events: [(event.trace_id.encode(), encode(event)) for event in events]
-            )
+            return self._measured(send, made=lambda events: [client.ready(event) for event in events])
         finally:
-            sender.close()
-
-    def bare_copy(self, table: bare_postgres.Table) -> Figure:
-        """
-        Copy rows that lie ready, in batches.
-        """
-        encode = find("otel").encode
-
-        def write(rows: bare_postgres.Rows) -> None:
-            for batch in _batches(rows):
-                table.copy(batch)
-
-        return self._measured(write, made=lambda events: [table.row(Record(event, encode(event))) for event in events])
+            client.close()
 
     def otlp(self) -> Figure:
         """
         Send records with the SDK's batch processor and OTLP over HTTP.
         """
-        with _receiver() as port:
+        with receiver() as port:
             exporter = OTLPLogExporter(endpoint=f"http://127.0.0.1:{port}/v1/logs")
             processor = BatchLogRecordProcessor(
                 exporter, max_queue_size=2 * self._count, max_export_batch_size=BATCH, schedule_delay_millis=100
@@ -265,17 +247,6 @@ def _plain_table(columns: int) -> tuple[list[str], str]:
     return [f"CREATE TABLE calls ({names})"], f"INSERT INTO calls VALUES ({', '.join('?' * columns)})"
 
 
-@contextmanager
-def _receiver() -> Iterator[int]:
-    script = str(Path(__file__).parent / "receiver.py")
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()
-
-
 def _journal_table(bench: Bench) -> str:
     rows = []
     for durability in ("memory", "process", "power", "always"):
@@ -284,8 +255,8 @@ def _journal_table(bench: Bench) -> str:
     return render(("journal, durability", "CPU µs", "wall µs"), rows)
 
 
-def _sink_table(bench: Bench, folder: Path) -> str:
-    figures = {
+def _files(bench: Bench, folder: Path) -> dict[str, Figure]:
+    return {
         "sqlite": bench.sink("sqlite", {"path": str(folder / "calls.db")}),
         "jsonl": bench.sink("jsonl", {"path": str(folder / "stores")}),
         "stdout to /dev/null": _silently(lambda: bench.sink("stdout", {})),
@@ -293,57 +264,28 @@ def _sink_table(bench: Bench, folder: Path) -> str:
         "bare executemany, our table": bench.bare_sqlite(),
         "bare executemany, 14 plain columns": bench.bare_sqlite(columns=NARROW),
         "bare append of JSON lines": bench.bare_file(),
-        "SDK batch processor + OTLP/HTTP": bench.otlp(),
     }
-    with _server("postgres") as postgres:
-        if postgres is not None:
-            figures |= _postgres_figures(bench, postgres.dsn)
-    with _server("kafka") as broker:
-        if broker is not None:
-            broker.create(TOPIC)
-            figures |= _kafka_figures(bench, broker.endpoint)
+
+
+def _service(bench: Bench, service: Service) -> dict[str, Figure]:
+    with started(service.SERVER) as server:
+        if server is None:
+            return {}
+        sinks = {name: bench.sink(*sink) for name, sink in service.sinks(server).items()}
+        return sinks | {name: bench.bare(make()) for name, make in service.clients(server).items()}
+
+
+def _sink_table(bench: Bench, folder: Path, only: list[str]) -> str:
+    figures = {} if only else _files(bench, folder)
+    for service in SERVICES:
+        if not only or service.SERVER in only:
+            figures |= _service(bench, service)
+    figures["SDK batch processor + OTLP/HTTP"] = bench.otlp()
     rows = [
-        [name, number(figure.inline), number(figure.total), f"{figure.per_second:,.0f}"]
+        [name, number(figure.inline), number(figure.total), f"{1e6 / figure.total:,.0f}", f"{figure.per_second:,.0f}"]
         for name, figure in figures.items()
     ]
-    return render(("per record", "inline µs", "total µs", "records/s"), rows)
-
-
-def _postgres_figures(bench: Bench, dsn: str) -> dict[str, Figure]:
-    figures = {"postgres": bench.sink("postgres", {"dsn": dsn})}
-    with bare_postgres.Table(dsn) as table:
-        return figures | {"bare COPY, our table": bench.bare_copy(table)}
-
-
-def _kafka_figures(bench: Bench, endpoint: str) -> dict[str, Figure]:
-    options = {"brokers": endpoint, "topic": TOPIC}
-    return {
-        "kafka, by aiokafka": bench.sink("kafka", options | {"client": "aiokafka"}),
-        "kafka, by confluent-kafka": bench.sink("kafka", options | {"client": "confluent"}),
-        "bare aiokafka": bench.bare_kafka(bare_kafka.Aiokafka, endpoint),
-        "bare confluent-kafka": bench.bare_kafka(bare_kafka.Confluent, endpoint),
-    }
-
-
-@contextmanager
-def _server(name: str) -> Iterator[Any]:
-    """
-    Give a server that the tests know to start; None where they do not.
-    """
-    sys.path.append(str(Path(__file__).parents[1]))
-    from tests.servers.kit import catalogue
-    from tests.servers.kit.missing import Missing
-
-    try:
-        server = catalogue.module(name).start()
-    except Missing as missing:
-        print(f"without {name}: {missing}", file=sys.stderr)
-        yield None
-        return
-    try:
-        yield server
-    finally:
-        server.stop()
+    return render(("per record", "inline µs", "total µs", "records/s of a core", "records/s"), rows)
 
 
 def _silently(run: Callable[[], Figure]) -> Figure:
@@ -357,12 +299,16 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(description="What delivery costs per record.")
     parser.add_argument("--quick", action="store_true", help="few records, few rounds")
-    quick = parser.parse_args().quick
+    servers = [service.SERVER for service in SERVICES]
+    parser.add_argument("--only", nargs="+", default=[], choices=servers, help="only what writes to these servers")
+    arguments = parser.parse_args()
+    quick, only = arguments.quick, arguments.only
     with tempfile.TemporaryDirectory(prefix="otel-llm-benchmark-") as name:
         folder = Path(name)
         null_sink.offer(folder)
         bench = Bench(folder, records=1000 if quick else 5000, rounds=3 if quick else 7)
-        print(f"{machine()}\n\n{_journal_table(bench)}\n\n{_sink_table(bench, folder)}")
+        journal = "" if only else f"\n\n{_journal_table(bench)}"
+        print(f"{machine()}{journal}\n\n{_sink_table(bench, folder, only)}")
     sys.stdout.flush()
     os._exit(0)  # nothing is to be delivered any more
 
