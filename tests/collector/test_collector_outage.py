@@ -86,3 +86,20 @@ def test_agent_away(application, configured, keeper):
     keeper.events(before + 100)
     count = made(program)
     assert distinct(keeper.events, "id", count) == count
+
+
+def test_reader_of_kafka_is_killed(servers, configured, keeper, deliver, events):
+    """
+    A Collector that is killed while it reads from Kafka goes on where it was: every record reaches the backend.
+    """
+    broker = servers.get("kafka")
+    topic = f"outage-{time.time_ns()}"
+    broker.create(topic, partitions=2)
+    sent = events(3000)
+    deliver(sent, "kafka", format="otlp_proto", brokers=broker.endpoint, topic=topic)
+    variables = {"KAFKA_BROKERS": broker.endpoint, "KAFKA_TOPIC": topic, "KAFKA_GROUP": topic}
+    reading = configured("kafka", keeper, **variables)
+    keeper.events(1)
+    reading.kill()
+    reading.start()
+    assert distinct(keeper.events, "id", len(sent)) == len(sent)
