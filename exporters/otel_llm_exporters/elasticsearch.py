@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -190,8 +190,9 @@ class ElasticsearchSink:
     def __init__(self, options: ElasticsearchOptions) -> None:
         self._options = options
         self._hosts = deque(_hosts(options))
-        self._headers = _authorization(options)
-        self._client = HttpClient(httpx2, options, most_answer_bytes=_MOST_ANSWER_BYTES)
+        self._client = HttpClient(
+            httpx2, options, credentials=_credentials(options), most_answer_bytes=_MOST_ANSWER_BYTES
+        )
         self._prepared = not options.install_template
 
     async def open(self) -> None:
@@ -227,7 +228,7 @@ class ElasticsearchSink:
         """
         Ask one server after another until one answers; that one is asked first the next time.
         """
-        headers = {"content-type": content_type, **self._headers}
+        headers = {"content-type": content_type}
         for last in (*(False,) * (len(self._hosts) - 1), True):
             try:
                 answer = await self._client.post(Secret(self._hosts[0] + path), body, headers)
@@ -345,7 +346,7 @@ def _cloud_url(cloud_id: str) -> str:
         return ""
 
 
-def _authorization(options: ElasticsearchOptions) -> dict[str, Any]:
+def _credentials(options: ElasticsearchOptions) -> dict[str, str]:
     """
     Give the header for the credentials.
     """

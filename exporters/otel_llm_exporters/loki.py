@@ -110,7 +110,7 @@ class LokiSink(Intake):
 
     def __init__(self, options: LokiOptions) -> None:
         self._labels = options.labels
-        super().__init__(httpx2, options, options.url, _headers(options))
+        super().__init__(httpx2, options, options.url, _credentials(options))
 
     def entry(self, record: Record) -> Entry:
         event = record.event
@@ -127,7 +127,7 @@ class LokiSink(Intake):
         return b'{"streams":[' + b",".join(entries) + b"]}"
 
 
-def _headers(options: LokiOptions) -> dict[str, str]:
+def _credentials(options: LokiOptions) -> dict[str, str]:
     user = f"{options.username}:{options.password.reveal()}".encode()
     return {
         **({"x-scope-orgid": options.tenant} if options.tenant else {}),

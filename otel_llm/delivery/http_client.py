@@ -84,11 +84,20 @@ class HttpClient:
     Posts over a pool of connections; `library` is httpx2.
 
     It stands below that library's own client, which follows redirects, logs URLs, and is what others instrument.
+    `credentials` are headers of every request whose values no error shows.
     """
 
-    def __init__(self, library: Any, options: HttpOptions, *, most_answer_bytes: int = MOST_ANSWER_BYTES) -> None:
+    def __init__(
+        self,
+        library: Any,
+        options: HttpOptions,
+        *,
+        credentials: Mapping[str, str] | None = None,
+        most_answer_bytes: int = MOST_ANSWER_BYTES,
+    ) -> None:
         self._library = library
         self._options = options
+        self._credentials = credentials or {}
         self._most_answer_bytes = most_answer_bytes
         self._compress = _compressor(options.compression)
         self._headers = {
@@ -96,7 +105,8 @@ class HttpClient:
             **({} if options.compression == "none" else {"content-encoding": options.compression}),
         }
         self._own_headers = {name.lower(): value.reveal() for name, value in options.headers.items()}
-        self._secrets = [word for value in self._own_headers.values() for word in (value, *_words(value))]
+        hidden = [*self._credentials.values(), *self._own_headers.values()]
+        self._secrets = [word for value in hidden for word in (value, *_words(value))]
         self._transport: Any = None
 
     async def open(self) -> None:
@@ -114,7 +124,8 @@ class HttpClient:
         """
         parts = urlsplit(url.reveal())
         host = str(parts.hostname)
-        fields = {**self._headers, **_authorization(parts.username, parts.password), **headers, **self._own_headers}
+        login = {**_authorization(parts.username, parts.password), **self._credentials}
+        fields = {**self._headers, **login, **headers, **self._own_headers}
         secrets = (parts.path, parts.query, *_words(fields.get("authorization", "")), *self._secrets)
         connecting = _Connecting()
         request = self._request(_without_user(url.reveal()), self._compress(body), fields, connecting)

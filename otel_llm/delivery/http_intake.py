@@ -27,7 +27,7 @@ to_json: Final = msgspec.json.Encoder().encode
 
 class Intake:
     """
-    Sends each batch in as many requests as the limits ask for; `library` is httpx2.
+    Sends each batch in as many requests as the limits ask for; `library` is httpx2, `credentials` are headers.
     """
 
     vendor: ClassVar[str]
@@ -37,10 +37,9 @@ class Intake:
     oldest_seconds: ClassVar[float] = math.inf
     """The age of a record that is not taken any more."""
 
-    def __init__(self, library: Any, options: HttpOptions, url: Secret, headers: Mapping[str, str]) -> None:
+    def __init__(self, library: Any, options: HttpOptions, url: Secret, credentials: Mapping[str, str]) -> None:
         self._url = url
-        self._headers = {"content-type": "application/json", **headers}
-        self._client = HttpClient(library, options)
+        self._client = HttpClient(library, options, credentials=credentials)
 
     async def open(self) -> None:
         """
@@ -69,7 +68,7 @@ class Intake:
         """
         Post one request.
         """
-        return await self._client.post(self._url, self.body(entries), self._headers)
+        return await self._client.post(self._url, self.body(entries), {"content-type": "application/json"})
 
     def entry(self, record: Record) -> Entry:
         """
