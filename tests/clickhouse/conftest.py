@@ -50,8 +50,13 @@ class ClickHouse:
         """
         Put events into the table of logs as the Collector's exporter does.
         """
-        rows = "\n".join(json.dumps(_logged(event)) for event in events)
-        self.run(f"INSERT INTO otel.otel_logs FORMAT JSONEachRow {rows}")
+        self.insert_rows(rows(events))
+
+    def insert_rows(self, lines):
+        """
+        Insert what `rows` gave.
+        """
+        self.run(f"INSERT INTO otel.otel_logs FORMAT JSONEachRow {lines}")
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +121,13 @@ def _chat(server, client, number):
         for _ in answer if stream else ():
             """Read it all."""
     server.default = Reply()
+
+
+def rows(events):
+    """
+    Give events as rows of the table of logs, a line of JSON each.
+    """
+    return "\n".join(json.dumps(_logged(event)) for event in events)
 
 
 def _logged(event):
