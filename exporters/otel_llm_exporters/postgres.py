@@ -124,9 +124,6 @@ class PostgresSink:
 
     async def _connect(self) -> Connection:
         # No prepared statements: a pooler such as PgBouncer may give each transaction another server process.
-        connection: Connection = await AsyncConnection.connect(
+        return await AsyncConnection.connect(
             self._options.dsn.reveal(), autocommit=True, prepare_threshold=None, **self._options.arguments()
         )
-        # Notices quote names, and would be logged.
-        connection.add_notice_handler(lambda _: None)
-        return connection
