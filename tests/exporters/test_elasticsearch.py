@@ -12,7 +12,7 @@ from otel_llm import plugins
 from otel_llm.delivery.sink import DELIVERED, Batch, Record, Rejected, Retry
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm.formats import FORMATS, find
-from otel_llm.settings import SinkSettings
+from otel_llm.settings import SinkSettings, load
 from tests.servers.kit import ports
 
 NOON = 1_768_219_200_000_000_000
@@ -210,3 +210,19 @@ def test_cloud_id(host):
 def test_indices(index):
     """Names that servers take are taken."""
     assert plugins.check_sink(SinkSettings("calls", "elasticsearch", {"index": index})) == ()
+
+
+def test_settings_of_the_gateway():
+    """The variables with which the MagicAPI gateway is told of its Elasticsearch tell us, too."""
+    told = {
+        "ENABLED_EXPORTERS": "elasticsearch",
+        "ELASTICSEARCH_URL": "https://es1:9200,https://es2:9200",
+        "ELASTICSEARCH_INDEX": "noveum-metrics",
+        "ELASTICSEARCH_USERNAME": "shop",
+        "ELASTICSEARCH_PASSWORD": "hush",
+    }
+    loaded = load(environ=told)
+    (settings,) = loaded.sinks
+    sink = plugins.make_sink(settings)
+    assert (loaded.problems, list(sink._hosts)) == ((), ["https://es1:9200", "https://es2:9200"])
+    assert (sink._options.index, sink._options.username) == ("noveum-metrics", "shop")
