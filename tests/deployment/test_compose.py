@@ -21,6 +21,13 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 APP = SERVICES["app"]["environment"] | {"OPENAI_API_KEY": ""}
 COLLECTOR = FOLDER / "compose" / "collector.yaml"
+READ_BY_RULES = (
+    "otel_llm_cost_total",
+    "gen_ai_client_operation_duration_seconds_bucket",
+    "gen_ai_client_token_usage_sum",
+    "otel_llm_sink_oldest_pending_seconds",
+)
+"""As the Collector names them, which is as Python's exporter does."""
 
 
 @pytest.fixture(params=SERVICES)
@@ -136,10 +143,11 @@ def test_all_of_it_runs(servers, tmp_path):
     with Program("app", program, endpoint=page, env=environment, ready=lambda: True) as app:
         records = collector.events(3)
         spans = {span.span_id for span in collector.spans(3)}
-        eventually(lambda: _page(page), lambda text: 'otel_llm_label_tenant_id="t2"' in text, timeout=30)
+        shown = eventually(lambda: _page(page), lambda text: 'otel_llm_label_tenant_id="t2"' in text, timeout=30)
         app.shut_down()
     calls = postgres.rows("SELECT span_id, labels ->> 'tenant_id' FROM llm_calls ORDER BY id")
     assert [tenant for _, tenant in calls[:3]] == ["t0", "t1", "t2"]
+    assert [name for name in READ_BY_RULES if f"\n{name}{{" not in shown] == []
     assert {record.span_id for record in records[:3]} <= {span for span, _ in calls}
     assert spans & {span for span, _ in calls}
 
