@@ -49,6 +49,8 @@ class SqliteSink(BlockingSink):
         _sinks.add(self)
 
     def open(self) -> None:
+        with _gate:
+            pass  # a sink that was made after the others were paused waits here
         with self._in_use:
             self._open()
 
@@ -125,17 +127,21 @@ _LONGEST_FORK_WAIT = 2.0
 
 _sinks: WeakSet[SqliteSink] = WeakSet()
 _paused: list[SqliteSink] = []
+_gate = native.new_lock()
+"""Held by who forks."""
 
 
 # A child inherits what SQLite knows of its locks, but not the locks: it would take none, and the process that closes
 # the file first would delete the log in which the other one goes on writing.
 def _pause_all() -> None:
+    _gate.acquire()
     _paused.extend(sink for sink in tuple(_sinks) if sink.pause())
 
 
 def _resume_all() -> None:
     while _paused:
         _paused.pop().resume()
+    _gate.release()
 
 
 if hasattr(os, "register_at_fork"):

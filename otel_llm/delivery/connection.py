@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from otel_llm.delivery import process
 from otel_llm.delivery.diagnosis import facts
 from otel_llm.delivery.sink import Batch, BlockingSink, Receipt, Sink
 from otel_llm.delivery.spec import SinkSpec
@@ -20,6 +21,8 @@ from otel_llm.delivery.timed import TimedSink
 logger = logging.getLogger(__name__)
 
 MOST_HANGING = 3
+
+_importing = process.Undivided(seconds=10.0)
 
 
 class Connection:
@@ -72,11 +75,15 @@ class Connection:
             return self._sink
 
     async def _make(self) -> TimedSink | ThreadedSink:
-        made = await asyncio.get_running_loop().run_in_executor(None, self._spec.make)
+        made = await asyncio.get_running_loop().run_in_executor(None, self._import_and_make)
         self._made(made)
         if BlockingSink in type(made).__mro__:
             return ThreadedSink(cast("BlockingSink", made), self._seconds)
         return TimedSink(cast("Sink", made), self._seconds)
+
+    def _import_and_make(self) -> Sink | BlockingSink:
+        with _importing:
+            return self._spec.make()
 
     def _replace_hanging(self) -> None:
         self._hanging = [sink for sink in self._hanging if sink.busy]

@@ -90,8 +90,10 @@ class LoopThread:
         # The loop and callbacks from outside would otherwise keep the context of the application's call they came in.
         self._context = contextvars.Context()
         self._context.run(suppress_instrumentation)
+        # First the threads: it is they that may be refused, and a loop would be left open.
+        pool = DaemonPool(POOL_THREADS)
         self.loop = self._context.run(native.new_event_loop)
-        self.loop.set_default_executor(DaemonPool(POOL_THREADS))
+        self.loop.set_default_executor(pool)
         self.loop.set_exception_handler(_report)
         native.start_thread(self._run, "otel-llm")
 

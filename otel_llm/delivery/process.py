@@ -13,12 +13,13 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import MethodType
 
-from otel_llm.delivery import endings
+from otel_llm.delivery import endings, native
 
 _in_child: list[weakref.WeakMethod[Callable[[], None]]] = []
 _before_end: list[weakref.WeakMethod[Callable[[], None]]] = []
@@ -38,6 +39,47 @@ def hold_at_fork(lock: "threading.RLock") -> None:
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+class Undivided:
+    """
+    Work on other threads that nobody forks in the middle of: half an import would stay half in the child.
+
+    Who forks waits until none is under way, but no longer than `seconds`.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = native.new_lock()
+        self._under_way = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._wait, after_in_parent=self._lock.release, after_in_child=self._begin_anew)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._under_way += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._under_way -= 1
+
+    def _wait(self) -> None:
+        """
+        Take the lock when nothing is under way; what is has to take it, too, so it is given back meanwhile.
+        """
+        deadline = time.monotonic() + self._seconds
+        self._lock.acquire()
+        while self._under_way and time.monotonic() < deadline:
+            self._lock.release()
+            time.sleep(_POLL_SECONDS)
+            self._lock.acquire()
+
+    def _begin_anew(self) -> None:
+        self._under_way = 0
+        self._lock.release()
+
+
+_POLL_SECONDS = 0.005
 
 
 def on_exit(flush: Callable[[], None], finish: Callable[[], None]) -> None:

@@ -46,7 +46,7 @@ _BASE_TIERS: Final = frozenset({"auto", "default", "on_demand", "standard"})
 _QUARTER_HOUR_NS: Final = 900_000_000_000
 """Off-peak prices begin and end on the quarter hour, dated ones at midnight."""
 _MOST_CARDS: Final = 4096
-_LONGEST_FORK_WAIT: Final = 2.0
+_LONGEST_FORK_WAIT: Final = 10.0
 
 _Cards = tuple[RateCard | Unpriced, ...]
 _Key = tuple[str, str | None, str | None, str | None, str | None, int]

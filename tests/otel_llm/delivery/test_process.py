@@ -180,6 +180,33 @@ assert stats.events_produced == (20 if child else 10), stats
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_while_a_sink_is_imported(run, stored, tmp_path):
+    """A child that is forked while its parent imports a sink's client has a whole one, and delivers."""
+    (tmp_path / "slow_client.py").write_text("import time; time.sleep(0.3); whole = True")
+    run("""
+import warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, str(folder))
+
+def slow():
+    import slow_client
+    assert slow_client.whole
+    return sqlite()
+
+delivery = make(slow)
+emit(delivery, 0, 1)
+while "slow_client" not in sys.modules:
+    time.sleep(0.001)
+child = os.fork()
+if not child:
+    emit(delivery, 1, 1)
+    os._exit(not delivery.flush(10))
+assert os.waitpid(child, 0)[1] == 0
+""")
+    assert stored() == [0, 1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork_then_os_exit(run, stored):
     """What a child left that ended by `os._exit` is adopted by its living parent."""
     run("""
