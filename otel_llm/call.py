@@ -4,7 +4,8 @@ What one logical provider call was.
 A `Call` is made once, when the last byte has been read or the call has failed, and travels unchanged down the road:
 `pricing` puts a price on it, `telemetry` turns it into a span, metrics and an `Event`. Durations are integer
 nanoseconds, moments are Unix nanoseconds, money is `Decimal` US dollars. Absent is `None`, never 0. Nothing here can be
-part of a cycle, so the garbage collector is spared the look (`gc=False`).
+part of a cycle, so the garbage collector is spared the look (`gc=False`); and a trial encoding, which looks for what
+nobody could write, is spared the names (`array_like=True`).
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ UsageSource = Literal["provider", "injected", "estimated", "fetched", "absent"]
 """Where the token counts come from; `absent` when nobody told."""
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Struct, frozen=True, gc=False, array_like=True):
     """
     Token counts as the provider reported them, to the unit.
 
@@ -56,7 +57,7 @@ class Usage(Struct, frozen=True, gc=False):
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
 
-class Attempt(Struct, frozen=True, gc=False):
+class Attempt(Struct, frozen=True, gc=False, array_like=True):
     """
     One HTTP exchange of a call: SDK retries make several.
     """
@@ -71,7 +72,7 @@ class Attempt(Struct, frozen=True, gc=False):
     error_type: str | None = None
 
 
-class Failure(Struct, frozen=True, gc=False):
+class Failure(Struct, frozen=True, gc=False, array_like=True):
     """
     Why a call failed.
     """
@@ -84,7 +85,7 @@ class Failure(Struct, frozen=True, gc=False):
     stacktrace: str | None = None
 
 
-class RateLimit(Struct, frozen=True, gc=False):
+class RateLimit(Struct, frozen=True, gc=False, array_like=True):
     """
     What the provider's `x-ratelimit-*` headers said last.
     """
@@ -97,7 +98,7 @@ class RateLimit(Struct, frozen=True, gc=False):
     tokens_reset: str | None = None
 
 
-class Parameters(Struct, frozen=True, gc=False):
+class Parameters(Struct, frozen=True, gc=False, array_like=True):
     """
     What the request asked for besides its content.
     """
@@ -122,7 +123,7 @@ class Parameters(Struct, frozen=True, gc=False):
     """Where a fetched stream takes up again."""
 
 
-class Identity(Struct, frozen=True, gc=False):
+class Identity(Struct, frozen=True, gc=False, array_like=True):
     """
     For whom the call was made.
     """
@@ -136,7 +137,7 @@ class Identity(Struct, frozen=True, gc=False):
     experiment_id: str | None = None
 
 
-class KeyRef(Struct, frozen=True, gc=False):
+class KeyRef(Struct, frozen=True, gc=False, array_like=True):
     """
     Which credential was used; never the credential.
     """
@@ -149,7 +150,7 @@ class KeyRef(Struct, frozen=True, gc=False):
     virtual_name: str | None = None
 
 
-class ResponseCache(Struct, frozen=True, gc=False):
+class ResponseCache(Struct, frozen=True, gc=False, array_like=True):
     """
     What a response cache in front of the provider did (not the provider's prompt cache, which is in `Usage`).
     """
@@ -166,7 +167,7 @@ class ResponseCache(Struct, frozen=True, gc=False):
     embedding_input_tokens: int | None = None
 
 
-class Content(Struct, frozen=True, gc=False):
+class Content(Struct, frozen=True, gc=False, array_like=True):
     """
     Prompt and answer, in the shapes of the GenAI message schemas; kept only when the operator asked for it.
     """
@@ -177,7 +178,7 @@ class Content(Struct, frozen=True, gc=False):
     tool_definitions: list[dict[str, object]] | None = None
 
 
-class Call(Struct, frozen=True, kw_only=True, gc=False):
+class Call(Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """
     One logical provider call: SDK retries are attempts inside it, a fallback to another model is a new call.
     """
