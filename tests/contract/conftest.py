@@ -1,8 +1,9 @@
 """
-What contract tests need besides a provider and telemetry: a garbage collector that is quick.
+What contract tests need besides a provider and telemetry: a quick garbage collector, and signals that end a program.
 """
 
 import gc
+import signal
 
 import pytest
 
@@ -16,3 +17,12 @@ def _quick_collections():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_of_a_terminal():
+    """
+    Give programs the signals back that a run in the background (`nohup`, `&`) is told to ignore, and would hand down.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
