@@ -401,7 +401,7 @@ class Courier:
             return
         self.ledger.bury(len(dead))
         # The reason may quote a record: it stands beside it, not here.
-        logger.warning("%s: %d records went to %s", self.spec.name, len(dead), self._dead_letters.path)
+        logger.warning("%s: %d more in the dead letters, %s", self.spec.name, len(dead), self._dead_letters.path)
 
     def _meet(self, sink: Sink | BlockingSink) -> None:
         self._diagnosis.learn_secrets(sink)
