@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,16 +121,17 @@ class Bench:
         with self._delivery({"null": {}}, durability=durability, **patient) as delivery:
             return self._measured(lambda events: _append(delivery, events), count)
 
-    def sink(self, name: str, options: dict[str, Any]) -> Figure:
+    def sink(self, name: str, options: Mapping[str, Any], *, wave: int | None = None) -> Figure:
         """
-        Bring records through the journal to a sink, until it has acknowledged the last.
+        Bring records through the journal to a sink, until it has acknowledged the last: at once, or wave by wave.
         """
         with self._delivery({name: options}, batch_size=BATCH, flush_interval_ms=100) as delivery:
 
             def deliver(events: Records) -> None:
-                _append(delivery, events)
-                if not delivery.flush(60):
-                    raise SystemExit(f"{name} does not take the records: {delivery.stats()}")
+                for each in _batches(events, wave or len(events)):
+                    _append(delivery, each)
+                    if not delivery.flush(60):
+                        raise SystemExit(f"{name} does not take the records: {delivery.stats()}")
 
             return self._measured(deliver)
 
@@ -201,7 +202,7 @@ class Bench:
         return figure
 
     @contextmanager
-    def _delivery(self, sinks: dict[str, dict[str, Any]], **settings: Any) -> Iterator[Delivery]:
+    def _delivery(self, sinks: dict[str, Mapping[str, Any]], **settings: Any) -> Iterator[Delivery]:
         folder = tempfile.mkdtemp(dir=self._folder)
         delivery = setup.delivery(load({"sinks": sinks, "journal_dir": folder, **settings}))
         if delivery is None:
@@ -229,8 +230,8 @@ def _timed(run: Callable[[Any], None], records: Any, count: int) -> Figure:
     return Figure(timing.inline, timing.total, count / (time.perf_counter() - started))
 
 
-def _batches(items: list[Any]) -> Iterator[list[Any]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+def _batches(items: list[Any], size: int = BATCH) -> Iterator[list[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _append(delivery: Delivery, events: Records) -> None:
@@ -258,7 +259,9 @@ def _journal_table(bench: Bench) -> str:
 def _files(bench: Bench, folder: Path) -> dict[str, Figure]:
     return {
         "sqlite": bench.sink("sqlite", {"path": str(folder / "calls.db")}),
+        "sqlite, 500 at a time": bench.sink("sqlite", {"path": str(folder / "waves.db")}, wave=BATCH),
         "jsonl": bench.sink("jsonl", {"path": str(folder / "stores")}),
+        "jsonl, 500 at a time": bench.sink("jsonl", {"path": str(folder / "waves")}, wave=BATCH),
         "stdout to /dev/null": _silently(lambda: bench.sink("stdout", {})),
         "a sink that does nothing": bench.sink("null", {}),
         "bare executemany, our table": bench.bare_sqlite(),
