@@ -48,6 +48,16 @@ def server(servers):
 
 
 @pytest.fixture
+def toxiproxy(servers):
+    """
+    Give a proxy whose lines can be spoilt.
+    """
+    running = servers.start("toxiproxy")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
 def deliver(server, tmp_path, monkeypatch):
     """
     Give a function that opens a delivery to the server, which tries again soon.
@@ -151,4 +161,27 @@ def test_paused(server, deliver):
         delivery.append(event)
     server.resume()
     assert delivery.flush(60)
+    assert server.rows("SELECT count(*), count(DISTINCT event_id) FROM llm_calls") == [(3000, 3000)]
+
+
+def test_bad_line(server, toxiproxy, deliver):
+    """A line that is far, narrow, and breaks off in mid-batch and before the answer brings each call once."""
+    line = toxiproxy.line(server.endpoint)
+    delivery = deliver(dsn=server.dsn.replace(server.endpoint, line.endpoint))
+    made = [call(number) for number in range(3000)]
+    line.spoil("limit_data", bytes=100_000)
+    for event in made[:1500]:
+        delivery.append(event)
+    wait_for(lambda: stats(delivery).send_errors >= 2)
+    toxiproxy.clean()
+    line.spoil("bandwidth", rate=2000)
+    line.spoil("latency", "downstream", latency=400, jitter=100)
+    for event in made[1500:]:
+        delivery.append(event)
+    wait_for(lambda: server.rows("SELECT count(*) FROM llm_calls")[0][0] > stats(delivery).events_sent)
+    line.cut()
+    assert not delivery.flush(0.2)
+    toxiproxy.clean()
+    assert delivery.flush(60)
+    assert (stats(delivery).dead, stats(delivery).unaccounted) == (0, 0)
     assert server.rows("SELECT count(*), count(DISTINCT event_id) FROM llm_calls") == [(3000, 3000)]
