@@ -70,7 +70,7 @@ class Line:
 
     def spoil(self, toxic, stream="upstream", **attributes):
         """
-        Put a toxic on it, `latency` or `bandwidth` say; `stream` is `upstream` for what a client sends, or `downstream`.
+        Put a toxic such as `latency` on it, for what a client sends (`upstream`) or what it gets (`downstream`).
         """
         self._proxy.call(f"/proxies/{self.endpoint}/toxics", type=toxic, stream=stream, attributes=attributes)
 
