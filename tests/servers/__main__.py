@@ -23,7 +23,7 @@ def main():
     try:
         _install(modules)
         if arguments.command == "start":
-            _start(modules)
+            _start(dict(zip(arguments.names, modules, strict=True)))
     except Missing as missing:
         sys.exit(str(missing))
 
@@ -51,9 +51,9 @@ def _install(modules):
 def _start(modules):
     running = []
     try:
-        for module in modules:
+        for name, module in modules.items():
             running.append(module.start())
-            print(f"{module.__name__.rpartition('.')[2]} {running[-1].endpoint}", flush=True)
+            print(f"{name} {running[-1].endpoint}", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.pause()
     except KeyboardInterrupt:

@@ -68,6 +68,18 @@ class TestOverSize:
         assert outcomes(receipt, sent) == ["Rejected" if number == 41 else "Delivered" for number in range(100)]
         assert len(arrived(broker.endpoint, topic)) == 102
 
+    def test_dead_letter(self, deliver, broker, topic, event, arrived, tmp_path):
+        """A record beyond the broker's limit is among the dead letters, and nothing else is."""
+        made = [event(number, "x" * (2_000_000 if number == 41 else 0)) for number in range(100)]
+        delivery = deliver(broker.endpoint, topic)
+        for each in made:
+            delivery.append(each)
+        assert delivery.flush(60)
+        giant = made.pop(41)
+        (letter,) = [line for path in tmp_path.rglob("*dead*/*.jsonl") for line in path.read_text().splitlines()]
+        assert giant.id in letter
+        assert arrived(broker.endpoint, topic) == [each.id for each in made]
+
     async def test_a_stricter_topic(self, opened, broker, topic, batch, event, outcomes, arrived):
         """A topic that takes less than the broker gets smaller batches, and what is too large for it is refused."""
         strict = f"{topic}-strict"
