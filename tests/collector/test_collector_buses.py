@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+import urllib.request
 
 import pytest
 
@@ -81,3 +82,28 @@ class TestWebhook:
         kept = collector.events(COUNT)
         assert {json.loads(record.body)["event_id"] for record in kept} == {event.id for event in sent}
         assert len(kept) == COUNT
+
+
+def test_pubsub(servers, keeper, deliver, events):
+    """
+    The data of a message is a request that a Collector reads, which is what its receiver for Pub/Sub does with it.
+    """
+    server = servers.get("ordered-pubsub")
+    topic = f"projects/otel-llm/topics/calls-{next(_numbers)}"
+    server.api.create(topic)
+    sent = events(20)
+    options = {"project_id": "otel-llm", "topic_id": topic.rpartition("/")[2], "endpoint": server.endpoint}
+    deliver(sent, "pubsub", format="otlp_proto", **options)
+    for message in server.api.pull(topic):
+        pass_on(message, keeper)
+    assert arrived(keeper, 20) == sent
+
+
+def pass_on(message, collector):
+    """
+    Post a message's data to a Collector's OTLP receiver.
+    """
+    headers = {"Content-Type": message.attributes["content_type"]}
+    request = urllib.request.Request(f"http://{collector.endpoint}/v1/logs", message.data, headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
