@@ -132,6 +132,19 @@ def test_shared_and_skipped(monkeypatch):
         servers.start("kafka-mock")
 
 
+def test_logs_are_kept(monkeypatch, tmp_path, program):
+    """What a server has logged can be read after a failure, when the server and its folder are gone."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(catalogue.module("kafka-mock"), "start", program.start)
+    servers = fixture.Servers()
+    started = servers.start("kafka-mock")
+    with started.log.open("a") as log:
+        log.write("something broke\n")
+    (kept,) = servers.keep_logs()
+    servers.stop()
+    assert "something broke" in kept.read_text()
+
+
 @pytest.mark.parametrize("name", catalogue.names())
 def test_catalogue(name):
     """Every server says what it is and how long it takes, and can be installed and started."""
