@@ -46,7 +46,7 @@ _BASE_TIERS: Final = frozenset({"auto", "default", "on_demand", "standard"})
 _QUARTER_HOUR_NS: Final = 900_000_000_000
 """Off-peak prices begin and end on the quarter hour, dated ones at midnight."""
 _MOST_CARDS: Final = 4096
-_LONGEST_FORK_WAIT: Final = 10.0
+_LONGEST_WAIT: Final = 10.0
 
 _Cards = tuple[RateCard | Unpriced, ...]
 _Key = tuple[str, str | None, str | None, str | None, str | None, int]
@@ -225,11 +225,14 @@ def _together(model: Cost, look_up: Cost) -> Cost:
 _threads: WeakSet[threading.Thread] = WeakSet()
 
 
-def _wait_for_loading() -> None:
+def wait_for_loading() -> None:
+    """
+    Wait until no thread loads a price book, but not for ever.
+    """
     for thread in list(_threads):
-        thread.join(_LONGEST_FORK_WAIT)
+        thread.join(_LONGEST_WAIT)
 
 
 if hasattr(os, "register_at_fork"):
     # A child forked in the middle of an import would wait for ever for that module's lock.
-    os.register_at_fork(before=_wait_for_loading)
+    os.register_at_fork(before=wait_for_loading)

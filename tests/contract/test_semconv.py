@@ -337,7 +337,7 @@ class TestMetrics:
         """
         The released metrics have the unit, the buckets and the attributes that the conventions advise.
         """
-        assert _names(plain) == {*RELEASED, "otel_llm.cost"}
+        assert _names(plain) == {*RELEASED, "otel_llm.cost", "otel_llm.cache_read.input_tokens"}
         for released, described in RELEASED.items():
             _check_metric(
                 plain.points(released), conventions["metrics"][described], {"gen_ai.token.type", "error.type"}
