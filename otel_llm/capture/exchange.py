@@ -94,7 +94,7 @@ class Exchange:
         """
         self.first_byte_ns = perf_counter_ns()
         self.status = status
-        self.headers = lowered(headers)
+        self.headers = {name.lower(): value for name, value in headers}
 
     def whole(self, body: bytes) -> None:
         """
@@ -292,20 +292,6 @@ _ANTHROPIC_LIMITS = tuple(
     for of in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 )
-
-
-def lowered(headers: Headers) -> dict[bytes, bytes]:
-    """
-    Give headers under their names in lower case; of several with one name the last.
-    """
-    pairs = tuple(zip(*headers, strict=True))
-    return dict(zip(_lowered(pairs[0]), pairs[1], strict=True)) if pairs else {}
-
-
-@functools.lru_cache(maxsize=256)
-def _lowered(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    # A client's requests have the same names in the same order, and so have a server's answers.
-    return tuple(name.lower() for name in names)
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from otel_llm.call import Call, Content, Failure
 from otel_llm.capture.dialect import Request
 from otel_llm.capture.endpoint import Endpoint, Endpoints
-from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest, lowered
+from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest
 from otel_llm.capture.harmless import harmless
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.operation import Operation, key_hash
@@ -357,7 +357,7 @@ class Observer:
         request = self._request(endpoint, http)
         if request is None:
             return False
-        headers = lowered(http.headers)
+        headers = {name.lower(): value for name, value in http.headers}
         operation.begin(endpoint, http, request, self._surroundings.read(headers))
         operation.key_hash = key_hash(headers)
         if self.recorder.starts(operation):

@@ -42,7 +42,7 @@ _CHOSEN = frozenset({REQUEST_MODEL, RESPONSE_MODEL})
 
 _INFERENCE = frozenset({"chat", "text_completion", "generate_content"})
 
-ENOUGH: Final = 64
+ENOUGH: Final = 512
 """Waiting calls that are worth a thread's turn."""
 
 MAX_WAITING: Final = 1024

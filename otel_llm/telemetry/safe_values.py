@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 
 from otel_llm.call import Call, Content
 from otel_llm.telemetry.event import Event
@@ -51,9 +51,10 @@ def is_safe(value: object) -> bool:
     """
     try:
         data = _encode(value)
+        wide = _may_hold_wide_integer(data) and _holds_wide_integer(value)
     except Exception:  # noqa: BLE001 - objects that are not ours may raise anything
         return False
-    return len(data) <= MOST_CHARACTERS and not _has_wide_integer(data)
+    return len(data) <= MOST_CHARACTERS and not wide
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -136,9 +137,9 @@ def is_wide(number: int) -> bool:
 _BEYOND: Final = 1 << 63
 
 
-def _has_wide_integer(data: bytes) -> bool:
+def _may_hold_wide_integer(data: bytes) -> bool:
     """
-    Look for MessagePack's mark of an unsigned 64-bit integer with the highest bit set; a text may look the same.
+    Look for MessagePack's mark of an unsigned 64-bit integer with the highest bit set; a text or a time may look the same.
     """
     last = len(data) - 1
     at = data.find(b"\xcf", 0, last)
@@ -147,6 +148,20 @@ def _has_wide_integer(data: bytes) -> bool:
             return True
         at = data.find(b"\xcf", at + 1, last)
     return False
+
+
+def _holds_wide_integer(value: Any) -> bool:
+    if value is None or isinstance(value, str | float):
+        return False
+    if isinstance(value, int):
+        return is_wide(value)
+    if isinstance(value, Struct):
+        value = astuple(value)
+    elif isinstance(value, Mapping):
+        value = value.values()
+    elif not _has_parts(value):
+        return False
+    return any(map(_holds_wide_integer, value))
 
 
 def _is_plain(value: Any) -> bool:
