@@ -139,7 +139,7 @@ _BEYOND: Final = 1 << 63
 
 def _may_hold_wide_integer(data: bytes) -> bool:
     """
-    Look for MessagePack's mark of an unsigned 64-bit integer with the highest bit set; a text or a time may look the same.
+    Look for MessagePack's mark of an unsigned 64-bit integer with its highest bit set; texts and times may look so.
     """
     last = len(data) - 1
     at = data.find(b"\xcf", 0, last)
