@@ -25,8 +25,8 @@ def sinks(server: Any) -> dict[str, Any]:
     server.create(TOPIC)
     options = {"brokers": server.endpoint, "topic": TOPIC}
     return {
-        "kafka, by aiokafka": ("kafka", options | {"client": "aiokafka"}),
-        "kafka, by confluent-kafka": ("kafka", options | {"client": "confluent"}),
+        "kafka, by aiokafka": ("kafka", options | {"client": "aiokafka"}, "bare aiokafka"),
+        "kafka, by confluent-kafka": ("kafka", options | {"client": "confluent"}, "bare confluent-kafka"),
     }
 
 

@@ -20,7 +20,10 @@ def sinks(server: Any) -> dict[str, Any]:
     """
     server.api.create(STREAM)
     options = {"stream_name": STREAM, "endpoint": server.endpoint, **ACCESS}
-    return {f"kinesis, by {client}": ("kinesis", options | {"client": client}) for client in ("aiobotocore", "boto3")}
+    return {
+        f"kinesis, by {client}": ("kinesis", options | {"client": client}, "bare boto3")
+        for client in ("aiobotocore", "boto3")
+    }
 
 
 def clients(server: Any) -> dict[str, Any]:

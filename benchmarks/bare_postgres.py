@@ -22,7 +22,7 @@ def sinks(server: Any) -> dict[str, Any]:
     """
     Give what is ours.
     """
-    return {"postgres": ("postgres", {"dsn": server.dsn})}
+    return {"postgres": ("postgres", {"dsn": server.dsn}, "bare COPY, our table")}
 
 
 def clients(server: Any) -> dict[str, Any]:

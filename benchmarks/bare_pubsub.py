@@ -22,7 +22,8 @@ def sinks(server: Any) -> dict[str, Any]:
     Give what is ours.
     """
     server.api.create(NAME)
-    return {"pubsub": ("pubsub", {"project_id": PROJECT, "topic_id": TOPIC, "endpoint": server.endpoint})}
+    options = {"project_id": PROJECT, "topic_id": TOPIC, "endpoint": server.endpoint}
+    return {"pubsub": ("pubsub", options, "bare google-cloud-pubsub, a request of 500")}
 
 
 def clients(server: Any) -> dict[str, Any]:

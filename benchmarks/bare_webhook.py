@@ -15,7 +15,7 @@ def sinks(server: Any) -> dict[str, Any]:
     """
     Give what is ours.
     """
-    return {"webhook": ("webhook", {"url": server.endpoint})}
+    return {"webhook": ("webhook", {"url": server.endpoint}, "bare httpx2")}
 
 
 def clients(server: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """
 What the sinks write to, and the clients that do the same without us.
 
-A service is one module: `SERVER` names who is to be started, `sinks` gives rows of ours by name (the sink and its
-options), `clients` rows of bare clients, made when their turn comes.
+A service is one module: `SERVER` names who is to be started, `sinks` gives rows of ours by name (the sink, its options
+and the row of the bare client that it is compared with), `clients` rows of bare clients, made when their turn comes.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ class Service(Protocol):
 
     SERVER: str
 
-    def sinks(self, server: Any) -> Mapping[str, tuple[str, Options]]: ...
+    def sinks(self, server: Any) -> Mapping[str, tuple[str, Options, str]]: ...
 
     def clients(self, server: Any) -> Mapping[str, Callable[[], Client]]: ...
 

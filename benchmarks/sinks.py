@@ -4,7 +4,8 @@ What delivery costs per record: into the journal, and on to a sink until that ha
     python benchmarks/sinks.py [--quick] [--only postgres kafka …]
 
 Beside it, what the same costs without us: rows that lie ready, written by the client alone, and OpenTelemetry's own
-batch processor with its OTLP exporter.
+batch processor with its OTLP exporter. What is compared takes turns, round by round, for a shared machine is at times
+twice as slow as at others; a ratio is the median of the rounds' ratios.
 """
 
 import argparse
@@ -15,8 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,6 +45,8 @@ from otel_llm.telemetry.log_record import event_of
 from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
 
 BATCH = 500
+FILES = "files"
+OTLP = "SDK + OTLP/HTTP"
 NARROW = 14
 """Columns of the plainest table that would do."""
 
@@ -50,7 +55,7 @@ Records = list[Event]
 
 class Figure(NamedTuple):
     """
-    The medians of some rounds, per record.
+    What a record took in one round, or in the median of several.
     """
 
     inline: float
@@ -58,6 +63,43 @@ class Figure(NamedTuple):
     total: float
     """CPU microseconds on all threads."""
     per_second: float
+
+
+Round = Callable[[], Figure]
+
+
+@dataclass
+class Row:
+    """
+    One line of a table: who is measured, and the name of the bare client it is compared with.
+    """
+
+    contender: AbstractContextManager[Round]
+    bare: str | None = None
+    rounds: list[Figure] = field(default_factory=list)
+
+    @property
+    def figure(self) -> Figure:
+        """The medians."""
+        return Figure(*(statistics.median(column) for column in zip(*self.rounds, strict=True)))
+
+    def times(self, other: "Row") -> str:
+        """
+        Give how often the CPU time of the other one this one takes.
+        """
+        return self._ratio(other, lambda mine, theirs: mine.total / theirs.total)
+
+    def waits(self, other: "Row") -> str:
+        """
+        Give how often the time of the other one passes until all is acknowledged.
+        """
+        return self._ratio(other, lambda mine, theirs: theirs.per_second / mine.per_second)
+
+    def _ratio(self, other: "Row", ratio: Callable[[Figure, Figure], float]) -> str:
+        return number(statistics.median(map(ratio, self.rounds, other.rounds)))
+
+
+Rows = dict[str, Row]
 
 
 class Sample:
@@ -112,16 +154,29 @@ class Bench:
         self._rounds = rounds
         self._sample = Sample()
 
-    def journal(self, durability: str) -> Figure:
+    def measure(self, rows: Rows) -> Rows:
+        """
+        Let all of them take turns.
+        """
+        with ExitStack() as stack:
+            makes = {name: stack.enter_context(row.contender) for name, row in rows.items()}
+            for _ in range(self._rounds):
+                for name in dice.sample(list(rows), len(rows)):
+                    rows[name].rounds.append(makes[name]())
+        return rows
+
+    @contextmanager
+    def journal(self, durability: str) -> Iterator[Round]:
         """
         Keep records, with a courier that is not due yet.
         """
         count = self._count if durability != "always" else 200
         patient = {"batch_size": 1_000_000, "flush_interval_ms": 3_600_000, "buffer_size": 1_000_000}
         with self._delivery({"null": {}}, durability=durability, **patient) as delivery:
-            return self._measured(lambda events: _append(delivery, events), count)
+            yield self._round(lambda events: _append(delivery, events), count)
 
-    def sink(self, name: str, options: Mapping[str, Any], *, wave: int | None = None) -> Figure:
+    @contextmanager
+    def sink(self, name: str, options: Mapping[str, Any], *, wave: int | None = None) -> Iterator[Round]:
         """
         Bring records through the journal to a sink, until it has acknowledged the last: at once, or wave by wave.
         """
@@ -133,9 +188,18 @@ class Bench:
                     if not delivery.flush(60):
                         raise SystemExit(f"{name} does not take the records: {delivery.stats()}")
 
-            return self._measured(deliver)
+            yield self._round(deliver)
 
-    def bare_sqlite(self, *, columns: int | None = None) -> Figure:
+    @contextmanager
+    def silent_sink(self) -> Iterator[Round]:
+        """
+        Bring records to the sink `stdout`, where nobody reads.
+        """
+        with _silence(), self.sink("stdout", {}) as make:
+            yield make
+
+    @contextmanager
+    def bare_sqlite(self, *, columns: int | None = None) -> Iterator[Round]:
         """
         Write rows that lie ready, a transaction for each batch: into our table, or into a plain one.
         """
@@ -152,9 +216,10 @@ class Bench:
                 connection.executemany(insert, batch)
                 connection.execute("COMMIT")
 
-        return self._measured(write, made=lambda events: [_row(event)[:columns] for event in events])
+        yield self._round(write, made=lambda events: [_row(event)[:columns] for event in events])
 
-    def bare_file(self) -> Figure:
+    @contextmanager
+    def bare_file(self) -> Iterator[Round]:
         """
         Append lines that lie ready, in batches.
         """
@@ -166,23 +231,26 @@ class Bench:
                 with path.open("ab") as file:
                     file.write(b"\n".join([*batch, b""]))
 
-        return self._measured(write, made=lambda events: [encode(event) for event in events])
+        yield self._round(write, made=lambda events: [encode(event) for event in events])
 
-    def bare(self, client: Client) -> Figure:
+    @contextmanager
+    def bare(self, make: Callable[[], Client]) -> Iterator[Round]:
         """
         Send with a client alone what lies ready for it, in batches.
         """
+        client = make()
 
         def send(items: list[Any]) -> None:
             for batch in _batches(items):
                 client.send(batch)
 
         try:
-            return self._measured(send, made=lambda events: [client.ready(event) for event in events])
+            yield self._round(send, made=lambda events: [client.ready(event) for event in events])
         finally:
             client.close()
 
-    def otlp(self) -> Figure:
+    @contextmanager
+    def otlp(self) -> Iterator[Round]:
         """
         Send records with the SDK's batch processor and OTLP over HTTP.
         """
@@ -197,9 +265,8 @@ class Bench:
                     processor.on_emit(self._sample.record)
                 processor.force_flush()
 
-            figure = self._measured(send)
+            yield self._round(send)
             processor.shutdown()
-        return figure
 
     @contextmanager
     def _delivery(self, sinks: dict[str, Mapping[str, Any]], **settings: Any) -> Iterator[Delivery]:
@@ -212,16 +279,18 @@ class Bench:
         finally:
             delivery.shutdown(0)
 
-    def _measured(
+    def _round(
         self,
         run: Callable[[Any], None],
         count: int | None = None,
         made: Callable[[Records], Any] = lambda events: events,
-    ) -> Figure:
+    ) -> Round:
         count = count or self._count
         run(made(self._sample.events(BATCH)))
-        rounds = [_timed(run, made(self._sample.events(count)), count) for _ in range(self._rounds)]
-        return Figure(*(statistics.median(column) for column in zip(*rounds, strict=True)))
+        return lambda: _timed(run, made(self._sample.events(count)), count)
+
+
+dice = Random(1)
 
 
 def _timed(run: Callable[[Any], None], records: Any, count: int) -> Figure:
@@ -251,49 +320,72 @@ def _plain_table(columns: int) -> tuple[list[str], str]:
 def _journal_table(bench: Bench) -> str:
     rows = []
     for durability in ("memory", "process", "power", "always"):
-        figure = bench.journal(durability)
+        figure = bench.measure({durability: Row(bench.journal(durability))})[durability].figure
         rows.append([durability, number(figure.inline), number(1e6 / figure.per_second)])
     return render(("journal, durability", "CPU µs", "wall µs"), rows)
 
 
-def _files(bench: Bench, folder: Path) -> dict[str, Figure]:
+def _files(bench: Bench, folder: Path) -> Rows:
+    ours, plain, lines = (
+        "bare executemany, our table",
+        "bare executemany, 14 plain columns",
+        "bare append of JSON lines",
+    )
     return {
-        "sqlite": bench.sink("sqlite", {"path": str(folder / "calls.db")}),
-        "sqlite, 500 at a time": bench.sink("sqlite", {"path": str(folder / "waves.db")}, wave=BATCH),
-        "jsonl": bench.sink("jsonl", {"path": str(folder / "stores")}),
-        "jsonl, 500 at a time": bench.sink("jsonl", {"path": str(folder / "waves")}, wave=BATCH),
-        "stdout to /dev/null": _silently(lambda: bench.sink("stdout", {})),
-        "a sink that does nothing": bench.sink("null", {}),
-        "bare executemany, our table": bench.bare_sqlite(),
-        "bare executemany, 14 plain columns": bench.bare_sqlite(columns=NARROW),
-        "bare append of JSON lines": bench.bare_file(),
+        "sqlite": Row(bench.sink("sqlite", {"path": str(folder / "calls.db")}), ours),
+        "sqlite, 500 at a time": Row(bench.sink("sqlite", {"path": str(folder / "waves.db")}, wave=BATCH), ours),
+        "jsonl": Row(bench.sink("jsonl", {"path": str(folder / "stores")}), lines),
+        "jsonl, 500 at a time": Row(bench.sink("jsonl", {"path": str(folder / "waves")}, wave=BATCH), lines),
+        "stdout to /dev/null": Row(bench.silent_sink()),
+        "a sink that does nothing": Row(bench.sink("null", {})),
+        "a sink that does nothing, 500 at a time": Row(bench.sink("null", {}, wave=BATCH)),
+        ours: Row(bench.bare_sqlite()),
+        plain: Row(bench.bare_sqlite(columns=NARROW)),
+        lines: Row(bench.bare_file()),
     }
 
 
-def _service(bench: Bench, service: Service) -> dict[str, Figure]:
-    with started(service.SERVER) as server:
-        if server is None:
-            return {}
-        sinks = {name: bench.sink(*sink) for name, sink in service.sinks(server).items()}
-        return sinks | {name: bench.bare(make()) for name, make in service.clients(server).items()}
+def _service(bench: Bench, service: Service, server: Any) -> Rows:
+    ours = {name: Row(bench.sink(sink, options), bare) for name, (sink, options, bare) in service.sinks(server).items()}
+    return ours | {name: Row(bench.bare(make)) for name, make in service.clients(server).items()}
 
 
-def _sink_table(bench: Bench, folder: Path, only: list[str]) -> str:
-    figures = {} if only else _files(bench, folder)
+def _sink_tables(bench: Bench, folder: Path, only: list[str]) -> Iterator[str]:
+    if not only or FILES in only:
+        yield _table(bench, _files(bench, folder))
     for service in SERVICES:
         if not only or service.SERVER in only:
-            figures |= _service(bench, service)
-    figures["SDK batch processor + OTLP/HTTP"] = bench.otlp()
-    rows = [
-        [name, number(figure.inline), number(figure.total), f"{1e6 / figure.total:,.0f}", f"{figure.per_second:,.0f}"]
-        for name, figure in figures.items()
+            with started(service.SERVER) as server:
+                if server is not None:
+                    yield _table(bench, _service(bench, service, server))
+
+
+def _table(bench: Bench, rows: Rows) -> str:
+    measured = bench.measure(rows | {OTLP: Row(bench.otlp())})
+    return render(
+        ("per record", "inline µs", "CPU µs", "x bare", f"x {OTLP}", "wall µs", "x bare"),
+        [_line(name, row, measured) for name, row in measured.items()],
+    )
+
+
+def _line(name: str, row: Row, rows: Rows) -> list[str]:
+    figure = row.figure
+    bare = rows[row.bare] if row.bare else None
+    return [
+        name,
+        number(figure.inline),
+        number(figure.total),
+        row.times(bare) if bare else "-",
+        rows[OTLP].times(row),
+        number(1e6 / figure.per_second),
+        row.waits(bare) if bare else "-",
     ]
-    return render(("per record", "inline µs", "total µs", "records/s of a core", "records/s"), rows)
 
 
-def _silently(run: Callable[[], Figure]) -> Figure:
+@contextmanager
+def _silence() -> Iterator[None]:
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        return run()
+        yield
 
 
 def main() -> None:
@@ -302,16 +394,19 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(description="What delivery costs per record.")
     parser.add_argument("--quick", action="store_true", help="few records, few rounds")
-    servers = [service.SERVER for service in SERVICES]
-    parser.add_argument("--only", nargs="+", default=[], choices=servers, help="only what writes to these servers")
+    groups = [FILES, *(service.SERVER for service in SERVICES)]
+    parser.add_argument("--only", nargs="+", default=[], choices=groups, help="only what writes to these")
     arguments = parser.parse_args()
     quick, only = arguments.quick, arguments.only
     with tempfile.TemporaryDirectory(prefix="otel-llm-benchmark-") as name:
         folder = Path(name)
         null_sink.offer(folder)
         bench = Bench(folder, records=1000 if quick else 5000, rounds=3 if quick else 7)
-        journal = "" if only else f"\n\n{_journal_table(bench)}"
-        print(f"{machine()}{journal}\n\n{_sink_table(bench, folder, only)}")
+        print(machine())
+        if not only:
+            print(f"\n{_journal_table(bench)}")
+        for table in _sink_tables(bench, folder, only):
+            print(f"\n{table}", flush=True)
     sys.stdout.flush()
     os._exit(0)  # nothing is to be delivered any more
 

@@ -11,7 +11,7 @@ def with_microseconds(ns: int) -> str:
     Give Unix nanoseconds as `2026-11-03T09:15:00.123456Z`.
     """
     seconds, rest = divmod(ns, _NS)
-    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+    return f"{second(seconds)}.{rest // 1000:06d}Z"
 
 
 def with_milliseconds(ns: int) -> str:
@@ -19,7 +19,7 @@ def with_milliseconds(ns: int) -> str:
     Give Unix nanoseconds as `2026-11-03T09:15:00.123Z`.
     """
     seconds, rest = divmod(ns, _NS)
-    return f"{_second(seconds)}.{rest // 1_000_000:03d}Z"
+    return f"{second(seconds)}.{rest // 1_000_000:03d}Z"
 
 
 def nanoseconds(text: str) -> int:
@@ -31,5 +31,8 @@ def nanoseconds(text: str) -> int:
 
 
 @lru_cache(maxsize=256)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+def second(seconds: int, separator: str = "T") -> str:
+    """
+    Give Unix seconds as `2026-11-03T09:15:00`.
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(separator)[:19]

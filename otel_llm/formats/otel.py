@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict, replace
 
 from otel_llm.formats.moment import nanoseconds, with_microseconds
 from otel_llm.telemetry.event import Event, Resource, Scope
@@ -25,6 +26,11 @@ class _Scope(Struct, omit_defaults=True):
     version: str = ""
 
 
+class _Origin(Struct, omit_defaults=True):
+    resource: _Resource | UnsetType = UNSET
+    scope: _Scope | UnsetType = UNSET
+
+
 class _Record(Struct, omit_defaults=True):
     event_id: str
     timestamp: str = ""
@@ -37,15 +43,16 @@ class _Record(Struct, omit_defaults=True):
     trace_flags: int | UnsetType = UNSET
     body: Any = None
     attributes: dict[str, Any] = {}
-    resource: _Resource | UnsetType = UNSET
-    scope: _Scope | UnsetType = UNSET
 
 
 def encode(event: Event) -> bytes:
     """
     Give the whole record; nothing is renamed, rounded or dropped.
     """
-    record = _record(event)
+    return _document(_record(event))[:-1] + _origin(event.resource, event.scope)
+
+
+def _document(record: Struct) -> bytes:
     data = _to_json(record)
     # msgspec writes NaN and Infinity as null, so that only a document with a null can hold one.
     return _to_json(_without_nan(record)) if b"null" in data else data
@@ -55,9 +62,9 @@ def from_otel(data: bytes | str) -> Event:
     """
     Read what `encode` wrote; raises `msgspec.DecodeError` or `ValueError` when it is something else.
     """
-    record = _from_json(data)
-    resource = record.resource or _Resource()
-    scope = record.scope or _Scope()
+    record, origin = _record_from_json(data), _origin_from_json(data)
+    resource = origin.resource or _Resource()
+    scope = origin.scope or _Scope()
     return Event(
         id=record.event_id,
         name=record.event_name,
@@ -76,15 +83,17 @@ def from_otel(data: bytes | str) -> Event:
 
 
 _to_json = msgspec.json.Encoder(decimal_format="number").encode
-_from_json = msgspec.json.Decoder(_Record).decode
+_record_from_json = msgspec.json.Decoder(_Record).decode
+_origin_from_json = msgspec.json.Decoder(_Origin).decode
 
 
 def _record(event: Event) -> _Record:
-    resource, scope = event.resource, event.scope
+    ended, observed = event.timestamp_ns, event.observed_ns
+    timestamp = with_microseconds(ended) if ended else ""
     return _Record(
         event.id,
-        with_microseconds(event.timestamp_ns) if event.timestamp_ns else "",
-        with_microseconds(event.observed_ns) if event.observed_ns else "",
+        timestamp,
+        timestamp if observed == ended else with_microseconds(observed) if observed else "",
         event.severity_number,
         event.severity_text,
         event.name,
@@ -93,22 +102,41 @@ def _record(event: Event) -> _Record:
         event.trace_flags if event.trace_id or event.trace_flags else UNSET,
         event.body,
         event.attributes,
-        _Resource(resource.attributes, resource.schema_url) if resource.attributes or resource.schema_url else UNSET,
-        _Scope(scope.name, scope.version) if scope.name or scope.version else UNSET,
     )
 
 
-def _without_nan(record: _Record) -> _Record:
-    record.attributes = _worded(record.attributes)
-    record.body = _worded(record.body)
-    if record.resource:
-        record.resource.attributes = _worded(record.resource.attributes)
-    return record
+def _origin(resource: Resource, scope: Scope) -> bytes:
+    """
+    Give the end of the document: a process has one resource, so that of the record before will mostly do.
+    """
+    global _latest  # noqa: PLW0603 - replaced as a whole
+    latest = _latest
+    if latest[0] is not resource or latest[1] is not scope:
+        latest = _latest = (resource, scope, _ending(resource, scope))
+    return latest[2]
+
+
+def _ending(resource: Resource, scope: Scope) -> bytes:
+    origin = _Origin(
+        _Resource(resource.attributes, resource.schema_url) if resource.attributes or resource.schema_url else UNSET,
+        _Scope(scope.name, scope.version) if scope.name or scope.version else UNSET,
+    )
+    members = _document(origin)[1:]
+    return members if members == b"}" else b"," + members
+
+
+_latest = (Resource(), Scope(), b"}")
+
+
+def _without_nan(document: Struct) -> Struct:
+    return replace(document, **{name: _worded(value) for name, value in asdict(document).items()})
 
 
 def _worded(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else _word(value)
+    if isinstance(value, Struct):
+        return _without_nan(value)
     if isinstance(value, dict):
         return {key: _worded(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -7,12 +7,13 @@ Absent is NULL. The view `usage_metrics` has the columns of an older monitor, so
 
 from collections.abc import Callable
 from math import isfinite
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
 
 from otel_llm.formats.facts import milliseconds
-from otel_llm.formats.moment import with_milliseconds
+from otel_llm.formats.moment import second
 from otel_llm.telemetry.event import Event
 
 Value = str | int | float | None
@@ -56,16 +57,16 @@ def _cache_write(event: Event) -> Any:
 
 
 COLUMNS: dict[str, tuple[Kind, Source]] = {
-    "event_id": ("text", lambda event: event.id),
-    "recorded_at": ("time", lambda event: event.observed_ns),
+    "event_id": ("text", attrgetter("id")),
+    "recorded_at": ("time", attrgetter("observed_ns")),
     "started_at": ("time", _started),
-    "ended_at": ("time", lambda event: event.timestamp_ns),
+    "ended_at": ("time", attrgetter("timestamp_ns")),
     "service_name": ("text", lambda event: event.resource.attributes.get("service.name")),
     "operation": ("text", "gen_ai.operation.name"),
     "provider": ("text", "gen_ai.provider.name"),
     "request_model": ("text", "gen_ai.request.model"),
     "response_model": ("text", "gen_ai.response.model"),
-    "event_type": ("text", lambda event: event.type),
+    "event_type": ("text", attrgetter("type")),
     "status": ("text", "otel_llm.status"),
     "http_status": ("integer", "http.response.status_code"),
     "error_type": ("text", "error.type"),
@@ -105,20 +106,16 @@ def sqlite_time(nanoseconds: int) -> str:
     """
     Give a moment as SQLite's own functions do, in UTC: `YYYY-MM-DD HH:MM:SS.mmm`.
     """
-    text = with_milliseconds(nanoseconds)
-    return f"{text[:10]} {text[11:-1]}"
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{second(seconds, ' ')}.{rest // 1_000_000:03d}"
 
 
 def row(event: Event) -> tuple[Value, ...]:
     """
     Give an event as a row of `llm_calls` in SQLite, in the order of `ROW`.
     """
-    worked_out = [_adapted(read(event), adapt) for read, adapt in _FUNCTIONS]
-    return (*worked_out, *map(event.attributes.get, _ATTRIBUTES))
-
-
-def _adapted(value: Any, adapt: Adapt | None) -> Value:
-    return value if adapt is None or value is None else adapt(value)
+    adapted = [None if (value := read(event)) is None else adapt(value) for read, adapt in _ADAPTED]
+    return (*adapted, *[read(event) for read in _PLAIN], *map(event.attributes.get, _ATTRIBUTES))
 
 
 _ADAPTERS: dict[Kind, Adapt] = {
@@ -126,11 +123,14 @@ _ADAPTERS: dict[Kind, Adapt] = {
     "json": lambda value: msgspec.json.encode(value).decode(),
     "boolean": int,
 }
-_FUNCTIONS = [(source, _ADAPTERS.get(kind)) for kind, source in COLUMNS.values() if callable(source)]
+_READ = {name: (source, _ADAPTERS.get(kind)) for name, (kind, source) in COLUMNS.items() if callable(source)}
+_ADAPTED = [(read, adapt) for read, adapt in _READ.values() if adapt is not None]
+_PLAIN = [read for read, adapt in _READ.values() if adapt is None]
 _ATTRIBUTES = [source for _, source in COLUMNS.values() if isinstance(source, str)]
 
 ROW = (
-    *(name for name, (_, source) in COLUMNS.items() if callable(source)),
+    *(name for name, (_, adapt) in _READ.items() if adapt is not None),
+    *(name for name, (_, adapt) in _READ.items() if adapt is None),
     *(name for name, (_, source) in COLUMNS.items() if isinstance(source, str)),
 )
 """The columns in the order in which `row` fills them: attributes are copied all at once."""
