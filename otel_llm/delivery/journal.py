@@ -291,15 +291,8 @@ class Journal:
             self._lose_disk(error)
             return self._keep_in_memory(payload)
         if event is not None:
-            self._remember(Frame(sequence, payload, 0, event))
+            self._recent.follow(Frame(sequence, payload, 0, event))
         return True
-
-    def _remember(self, frame: Frame) -> None:
-        while self._recent.full:
-            self._recent.push_out()
-        if len(self._recent) and self._recent.first + len(self._recent) != frame.sequence:
-            self._recent.release(frame.sequence)
-        self._recent.append(frame)
 
     def _keep_in_memory(self, payload: bytes) -> bool:
         if self._ring.full:

@@ -42,6 +42,17 @@ class Ring:
         self._frames.append(frame)
         self.size += len(frame.payload)
 
+    def follow(self, frame: Frame) -> None:
+        """
+        Add a record and let the oldest go where that is too much; one that does not follow the last begins anew.
+        """
+        frames = self._frames
+        if frames and frames[-1].sequence + 1 != frame.sequence:
+            self.release(frame.sequence)
+        self.append(frame)
+        while len(frames) > self.capacity or self.size > self._max_bytes:
+            self._forget_oldest()
+
     def push_out(self) -> int:
         """
         Drop the oldest record to make room; gives its sequence number.
