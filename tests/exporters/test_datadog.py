@@ -17,7 +17,7 @@ from otel_llm.delivery.sink import DELIVERED, Batch, Record, Rejected, Retry
 from otel_llm.delivery.spec import DeliverySettings
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm.formats import FORMATS, find
-from otel_llm.settings import SinkCommon, SinkSettings
+from otel_llm.settings import SinkCommon, SinkSettings, load
 from otel_llm.telemetry.event import Resource
 
 HOUR = 3600 * 10**9
@@ -104,6 +104,48 @@ async def test_credentials(open_sink, intake, recent):
     ]
     sink = plugins.make_sink(SinkSettings("calls", "datadog", {"api_key": "k", "site": "us5.datadoghq.com"}))
     assert sink._url.reveal() == "https://http-intake.logs.us5.datadoghq.com/api/v2/logs"
+
+
+@pytest.mark.parametrize(
+    ("told", "site"),
+    [
+        ({}, "datadoghq.com"),
+        ({"DD_SITE": "datadoghq.com"}, "datadoghq.com"),
+        ({"DD_SITE": "datadoghq.eu"}, "datadoghq.eu"),
+        ({"DD_SITE": "us5.datadoghq.com"}, "us5.datadoghq.com"),
+        ({"DD_SITE": "ap1.datadoghq.com"}, "ap1.datadoghq.com"),
+        ({"DD_SITE": "ddog-gov.com"}, "ddog-gov.com"),
+        ({"DD_SITE": "datadoghq.eu", "OTEL_LLM_DATADOG_SITE": "us3.datadoghq.com"}, "us3.datadoghq.com"),
+    ],
+)
+def test_settings_of_the_agent(told, site):
+    """The variables with which Datadog's own agent is told of key and site tell us, too; ours come first."""
+    loaded = load(environ={"OTEL_LLM_SINKS": "datadog", "DD_API_KEY": "k", **told})
+    (found,) = loaded.sinks
+    sink = plugins.make_sink(found)
+    assert (loaded.problems, sink._url.reveal()) == ((), f"https://http-intake.logs.{site}/api/v2/logs")
+
+
+@pytest.mark.parametrize(
+    ("told", "key"), [({}, "theirs"), ({"OTEL_LLM_DATADOG_API_KEY": "ours"}, "ours")], ids=["theirs", "ours"]
+)
+async def test_key_of_the_agent(intake, recent, told, key):
+    """The key of Datadog's own agent is sent where we have none of our own."""
+    environ = {"OTEL_LLM_SINKS": "datadog", "DD_API_KEY": "theirs", "OTEL_LLM_DATADOG_URL": intake.url, **told}
+    (found,) = load(environ=environ).sinks
+    intake.token = key
+    sink = plugins.make_sink(found)
+    await sink.open()
+    assert (await sink.send(batch_of(recent()))).outcomes == [DELIVERED]
+    await sink.close()
+
+
+def test_options_before_the_agent():
+    """An option that is given comes before a variable of Datadog's own agent."""
+    code = {"sinks": {"datadog": {"api_key": "ours", "site": "us3.datadoghq.com"}}}
+    (found,) = load(code, {"DD_API_KEY": "theirs", "DD_SITE": "datadoghq.eu"}).sinks
+    options = plugins.make_sink(found)._options
+    assert (options.api_key.reveal(), options.site) == ("ours", "us3.datadoghq.com")
 
 
 @pytest.mark.parametrize("wanted", [name for name, made in FORMATS.items() if made.content_type == "application/json"])
