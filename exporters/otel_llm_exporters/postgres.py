@@ -9,12 +9,13 @@ each event is there once, however often it was sent.
 With `format: gateway_log` (or `analytics`, `usage`) the table is `llm_logs`: `id`, `event_id`, `timestamp` (when the
 call was completed), `log_data`, and `ttfb` and `latency` in milliseconds.
 
-The role needs the right to connect, to make temporary tables, and to insert; the first time also to create in the
-schema, unless somebody else has made the table: `otel-llm` makes nothing that is there.
+The role needs the right to connect, to make temporary tables, to insert, and to see the columns by which an event is
+known again (`GRANT INSERT, SELECT (event_id) ON llm_calls`); the first time also to create in the schema, unless
+somebody else has made the table: `otel-llm` makes nothing that is there.
 
 | PostgreSQL answers | the records |
 | --- | --- |
-| a value that a column does not take, a constraint of yours, a limit | go to the dead letters, those alone |
+| a value that its column does not take, a constraint, a limit | go to the dead letters, those alone |
 | a deadlock, a lock or a time limit | are sent again |
 | the role or its password refused, no right to the table | wait, and are tried again at long intervals |
 | standby, read only, starting, shutting down, disk full, no answer | are sent again over a new connection |

@@ -188,6 +188,88 @@ class TestOnce:
         assert database.rows("SELECT count(*), count(DISTINCT event_id) FROM llm_calls") == [(60, 60)]
 
 
+class TestKeys:
+    async def test_ids_taken(self, database, call, batch_of):
+        """Ids that a restore left before the sequence cost no record quietly: each arrives, or is refused."""
+        async with database.opened() as sink:
+            database.rows(
+                "INSERT INTO llm_calls (id, event_id, recorded_at, ended_at, event) "
+                "SELECT n, 'restored ' || n, now(), now(), '{}' FROM generate_series(1, 5) n"
+            )
+            receipts = [(await sink.send(batch_of(call()))).outcomes for _ in range(8)]
+        refused = Rejected("PostgreSQL does not take it: UniqueViolation 23505 llm_calls llm_calls_pkey")
+        assert receipts == [refused] * 5 + [[DELIVERED]] * 3
+        assert database.value("SELECT count(*) FROM llm_calls") == 5 + 3
+
+    @pytest.mark.parametrize("partition", ["none", "day"])
+    async def test_key_of_the_operator(self, database, call, batch_of, partition):
+        """A record that clashes with a unique key of the operator's is refused, that alone, and the key is named."""
+        first, second = call(time_ns()), call(time_ns())
+        async with database.opened(partition=partition) as sink:
+            database.rows("ALTER TABLE llm_calls ADD CONSTRAINT one_each UNIQUE (request_model, ended_at)")
+            assert isinstance((await sink.send(batch_of(first, second))).outcomes, Rejected)
+            assert await outcomes(sink, batch_of(first)) == [DELIVERED]
+            assert await outcomes(sink, batch_of(first)) == [DELIVERED]
+            (outcome,) = await outcomes(sink, batch_of(second))
+        assert outcome.reason.startswith("PostgreSQL does not take it: UniqueViolation 23505 llm_calls")
+        assert database.rows("SELECT event_id FROM llm_calls") == [(first.id,)]
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "event_id) INCLUDE (provider",
+            "event_id, ended_at",
+            "event_id); CREATE UNIQUE INDEX ON llm_calls (event_id, ended_at",
+        ],
+    )
+    async def test_key_of_the_table(self, database, call, batch_of, key):
+        """A table's own unique key over the event's id, with its time or without, tells what is there already."""
+        batch = batch_of(call())
+        async with database.opened() as sink:
+            database.rows("ALTER TABLE llm_calls DROP CONSTRAINT llm_calls_event_id_key")
+            database.rows(f"CREATE UNIQUE INDEX ON llm_calls ({key})")
+            await sink.open()
+            await sink.send(batch)
+            assert await outcomes(sink, batch) == [DELIVERED]
+        assert database.value("SELECT count(*) FROM llm_calls") == 1
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "CREATE INDEX ON llm_calls (event_id)",
+            "CREATE UNIQUE INDEX ON llm_calls (event_id, user_id)",
+            "CREATE UNIQUE INDEX ON llm_calls (event_id) WHERE provider = 'azure'",
+            "CREATE UNIQUE INDEX ON llm_calls (lower(event_id))",
+            "CREATE UNIQUE INDEX ON llm_calls (ended_at) INCLUDE (event_id)",
+            "ALTER TABLE llm_calls ADD UNIQUE (event_id) DEFERRABLE",
+        ],
+    )
+    async def test_no_key(self, database, key):
+        """A table in which nothing keeps events from being there twice is refused in words."""
+        async with database.opened():
+            database.rows("ALTER TABLE llm_calls DROP CONSTRAINT llm_calls_event_id_key")
+            database.rows(key)
+        with pytest.raises(NotDelivered, match='"llm_calls" has no unique key over event_id'):
+            await database.sink().open()
+
+    async def test_key_may_not_be_read(self, database):
+        """A role that may insert, but not look for an event's id, is told what it needs."""
+        async with database.opened():
+            role = writer(database, "INSERT")
+        with pytest.raises(Unauthorized, match=r'GRANT SELECT \("event_id"\) ON "llm_calls"'):
+            await database.sink(user=role, password="swordfish").open()
+
+
+def writer(database, rights):
+    """
+    Make a role that has rights on the table, and may create nothing; gives its name.
+    """
+    role = f"writer_{os.urandom(3).hex()}"
+    database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'swordfish'; GRANT {rights} ON llm_calls TO {role}")
+    database.rows("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    return role
+
+
 def time_ns(days=0):
     now = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
     return int((now + timedelta(days=days)).timestamp()) * 10**9
@@ -261,11 +343,9 @@ class TestVersions:
         assert database.value("SELECT count(*) FROM llm_calls") == 2
 
     async def test_no_right_to_create(self, database, call, batch_of):
-        """Where the table is there, the right to insert is enough."""
-        role = f"writer_{os.urandom(3).hex()}"
+        """Where the table is there, the rights to insert and to see events' ids are enough."""
         async with database.opened():
-            database.rows(f"CREATE ROLE {role} LOGIN PASSWORD 'swordfish'; GRANT INSERT ON llm_calls TO {role}")
-            database.rows("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            role = writer(database, "INSERT, SELECT (event_id)")
         async with database.opened(user=role, password="swordfish") as sink:
             await sink.send(batch_of(call()))
         assert database.value("SELECT count(*) FROM llm_calls") == 1
@@ -318,6 +398,18 @@ class TestGatewayLog:
             (None, None),
             (event.id, 813),
         ]
+
+    async def test_partitioned_table_of_the_gateway(self, database, call):
+        """A table that somebody has parted by its time gets a unique key that has the time in it."""
+        database.rows(
+            "CREATE TABLE llm_logs (id serial, timestamp timestamptz, log_data jsonb) PARTITION BY RANGE (timestamp); "
+            "CREATE TABLE llm_logs_all PARTITION OF llm_logs DEFAULT"
+        )
+        event = call()
+        async with database.opened("gateway_log") as sink:
+            await sink.send(log_batch(event))
+            await sink.send(log_batch(event))
+        assert database.rows("SELECT event_id FROM llm_logs") == [(event.id,)]
 
 
 class TestPartitions:
