@@ -14,6 +14,7 @@ from otel_llm.formats.otel import from_otel
 from otel_llm.telemetry.event import Event
 from otel_llm.testing import Reply
 from otel_llm.usage.sqlite import SqliteStore
+from tests.clickhouse.answers import PLAIN
 
 FILES = sorted((Path(__file__).parents[2] / "collector-config" / "clickhouse").glob("*.sql"))
 LOGS = Path(__file__).with_name("otel_logs.sql")
@@ -43,8 +44,7 @@ class ClickHouse:
         """
         Give the rows of a query, numbers of 64 bits as numbers and decimals as text.
         """
-        settings = "SETTINGS output_format_json_quote_decimals = 1, output_format_json_quote_64bit_integers = 0"
-        return [json.loads(line) for line in self.run(f"{query} {settings}").splitlines()]
+        return [json.loads(line) for line in self.run(f"{query} {PLAIN}").splitlines()]
 
     def insert(self, events):
         """

@@ -9,40 +9,9 @@ import pytest
 
 from otel_llm.usage.query import Query
 from otel_llm.usage.summary import GROUPS, summarise
+from tests.clickhouse.answers import CALLS, SUMMED, TIMED, calls, expected, usage
 
 pytestmark = pytest.mark.slow
-
-COUNTED = ("calls", "errors", "rate_limited", "cancelled", "retries", "response_cache_hits", "unpriced")
-SUMMED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-TIMED = ("p50_ms", "p95_ms", "ttft_ms")
-
-
-def moment(text):
-    return f"'{text.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{text.microsecond // 1000:03d}'"
-
-
-def usage(clickhouse, by, since, until):
-    """
-    Ask ClickHouse; gives the same fields by group.
-    """
-    asked = f"SELECT * FROM otel.usage(by = '{by}', since = {moment(since)}, until = {moment(until)})"
-    return {row["group"]: _of_clickhouse(row) for row in clickhouse.rows(asked)}
-
-
-def expected(store, by, since, until):
-    """
-    Ask SQLite.
-    """
-    groups, _ = summarise(store.calls(Query(since=since, until=until)), by)
-    return {
-        group.group: {name: getattr(group, name) for name in (*COUNTED, *SUMMED, *TIMED)} | {"cost": group.cost}
-        for group in groups
-    }
-
-
-def _of_clickhouse(row):
-    told = {name: row[name] for name in (*COUNTED, *SUMMED, *TIMED)}
-    return told | {"cost": None if row["cost"] is None else Decimal(row["cost"])}
 
 
 @pytest.fixture
@@ -56,7 +25,7 @@ def test_every_grouping(store, filled, now, by):
     Counts, tokens, money to the last digit, and percentiles are the same, though records were delivered twice.
     """
     since, until = now - timedelta(days=1), now + timedelta(days=1)
-    assert usage(filled, by, since, until) == expected(store, by, since, until)
+    assert usage(filled.rows, by, since, until) == expected(store, by, since, until)
 
 
 def test_a_part_of_the_time(store, filled):
@@ -65,7 +34,7 @@ def test_a_part_of_the_time(store, filled):
     """
     ended = sorted(datetime.fromisoformat(f"{call.ended_at}+00:00") for call in store.calls(Query()))
     for since, until in ((ended[4], ended[20]), (ended[-2], ended[-1] + timedelta(seconds=1))):
-        assert usage(filled, "model", since, until) == expected(store, "model", since, until)
+        assert usage(filled.rows, "model", since, until) == expected(store, "model", since, until)
 
 
 def test_the_calls_are_of_every_kind(store):
@@ -83,12 +52,8 @@ def test_rows_are_those_of_sqlite(store, filled):
     Each call is one row, with the ids that lead to its trace.
     """
     with store._connection() as connection:
-        names = "event_id, operation, http_status, error_type, error_message, streaming, trace_id, span_id, request_id"
-        kept = [dict(row) for row in connection.execute(f"SELECT {names} FROM llm_calls ORDER BY event_id")]
-    found = filled.rows(f"SELECT {names} FROM otel.llm_calls FINAL ORDER BY event_id")
-    assert [{name: value or None for name, value in row.items()} for row in found] == [
-        {name: value or None for name, value in row.items()} for row in kept
-    ]
+        kept = calls(connection.execute(f"SELECT {CALLS} FROM llm_calls ORDER BY event_id"))
+    assert calls(filled.rows(f"SELECT {CALLS} FROM otel.llm_calls FINAL ORDER BY event_id")) == kept
 
 
 def test_hours_that_are_ready(store, filled):

@@ -146,32 +146,6 @@ def test_redact_knows_the_content_that_we_know():
     assert (FOLDER / "redact.yaml").read_text().count(f'"^{pattern}$$"') == 3
 
 
-def test_clickhouse(servers, run, started):
-    """
-    Spans, records and points are rows; a record's row belongs to its span's.
-    """
-    clickhouse = servers.start("clickhouse")
-    exporting = started(FOLDER / "clickhouse.yaml", CLICKHOUSE_ENDPOINT=f"{clickhouse.endpoint}?compress=none")
-    run(CHAT, exporting)
-    (record,) = rows(clickhouse, "otel_logs")
-    (span,) = rows(clickhouse, "otel_traces")
-    (cost,) = rows(clickhouse, "otel_metrics_sum")
-    assert (record["TraceId"], record["SpanId"]) == (span["TraceId"], span["SpanId"])
-    assert float(record["LogAttributes"]["gen_ai.usage.cost"]) == cost["Value"] == 8.55e-06
-    assert {record["ServiceName"], span["ServiceName"], cost["ServiceName"]} == {"shop"}
-
-
-def rows(clickhouse, table, timeout=60):
-    """
-    Give what a table has of otel-llm, as soon as there is something.
-    """
-    query = f"SELECT * FROM otel.{table} WHERE ScopeName = '{SCOPE}'"
-    deadline = time.monotonic() + timeout
-    while not (found := clickhouse.rows(query)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
-
-
 def test_prometheus(run, configured, keeper):
     """
     Metrics are on the page with the process's name; span and record are at the backend.
