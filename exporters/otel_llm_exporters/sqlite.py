@@ -1,16 +1,33 @@
-"""SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read."""
+"""
+SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read.
+
+The table `llm_calls` and the view `usage_metrics`, which has the columns of an older monitor, are made where they are
+missing; what has that name already is left as it is. Each event is there once, however often it was sent.
+
+Files of other versions are written and read:
+
+- An older file gets the columns, the indexes and the view that it lacks, from whoever opens it first to write. Its rows
+  stay; what they did not record is NULL. `report` and `tail` change nothing: to them, what is lacking is NULL.
+- A newer file stays as it is: columns that this version does not know keep their default, and are not read.
+- A table `llm_calls` without `id`, `event_id`, `ended_at` or `event` is somebody else's. That is said; nothing is
+  written into it, and the records wait in the journal until there is another `path`, or another table.
+
+Several processes, of several versions, may write one file at the same time. Nothing is ever dropped from it.
+"""
 
 import os
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakSet
 
 from otel_llm.delivery import native
 from otel_llm.delivery.sink import DELIVERED, Batch, BlockingSink, Receipt, Record, Rejected
-from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
+from otel_llm.errors import NotDelivered, StoreError
+from otel_llm.usage.schema import SQLITE_COLUMNS, SQLITE_INSERT, SQLITE_PARTS, row, sqlite_additions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,20 +112,13 @@ class SqliteSink(BlockingSink):
         self._connection = connection
         _write_ahead(connection, seconds)
         connection.execute("PRAGMA synchronous = NORMAL")
-        for statement in SQLITE_SCHEMA:
-            connection.execute(statement)
+        _prepare(connection, path)
         return connection
 
     @staticmethod
     def _insert(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
-        with closing(connection.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                cursor.executemany(SQLITE_INSERT, rows)
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
+        with _transaction(connection) as cursor:
+            cursor.executemany(SQLITE_INSERT, rows)
 
 
 _NEVER_TAKEN = (
@@ -162,6 +172,40 @@ def _write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Make the table, or what it lacks; raises `NotDelivered` where it is somebody else's.
+    """
+    if not _lacking(connection, path):
+        return
+    with _transaction(connection) as cursor:
+        for statement in _lacking(connection, path):
+            cursor.execute(statement)
+
+
+def _lacking(connection: sqlite3.Connection, path: Path) -> list[str]:
+    parts, columns = ({name for (name,) in connection.execute(asked)} for asked in (SQLITE_PARTS, SQLITE_COLUMNS))
+    try:
+        return sqlite_additions(parts, columns, path)
+    except StoreError as error:
+        raise NotDelivered(f"{error}; another `path` makes a file for the calls") from None
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+    """
+    Write alone, all or nothing.
+    """
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            yield cursor
+        except BaseException:
+            connection.rollback()
+            raise
+        cursor.execute("COMMIT")
 
 
 def _row(record: Record) -> tuple[object, ...]:

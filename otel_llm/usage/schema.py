@@ -5,13 +5,15 @@ Absent is NULL. The view `usage_metrics` has the columns of an older monitor, so
 (`DELETE FROM usage_metrics WHERE timestamp < …`) go on working.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import chain
 from math import isfinite
 from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
 
+from otel_llm.errors import StoreError
 from otel_llm.formats.facts import milliseconds
 from otel_llm.formats.moment import second
 from otel_llm.telemetry.event import Event
@@ -159,8 +161,6 @@ CREATE TABLE IF NOT EXISTS llm_calls (
     event TEXT NOT NULL
 )"""
 
-INDEXES = tuple(f"CREATE INDEX IF NOT EXISTS llm_calls_{name} ON llm_calls ({name})" for name in INDEXED)
-
 USAGE_METRICS = """SELECT
     id,
     ended_at AS timestamp,
@@ -183,8 +183,41 @@ BEGIN
     DELETE FROM llm_calls WHERE id = OLD.id;
 END"""
 
-SQLITE_SCHEMA = (SQLITE_TABLE, *INDEXES, VIEW, SQLITE_TRIGGER)
+_PARTS = {
+    "llm_calls": [SQLITE_TABLE],
+    **{f"llm_calls_{name}": [f"CREATE INDEX IF NOT EXISTS llm_calls_{name} ON llm_calls ({name})"] for name in INDEXED},
+    "usage_metrics": [VIEW, SQLITE_TRIGGER],
+}
+
+SQLITE_SCHEMA = tuple(chain.from_iterable(_PARTS.values()))
 """The statements that make the tables, in order; each may be run again."""
+
+SQLITE_PARTS = "SELECT name FROM sqlite_master"
+SQLITE_COLUMNS = "SELECT name FROM pragma_table_info('llm_calls')"
+
+_IN_EVERY_VERSION = ("id", "event_id", "ended_at", "event")
+
+
+def lacking(columns: Collection[str], path: object) -> list[str]:
+    """
+    Give the columns that a file's table `llm_calls` does not have yet; raises `StoreError` when it is somebody else's.
+    """
+    for name in _IN_EVERY_VERSION:
+        if name not in columns:
+            raise StoreError(f"the table llm_calls in {path} is another's: it has no column {name}")
+    return [name for name in COLUMNS if name not in columns]
+
+
+def sqlite_additions(parts: Collection[str], columns: Collection[str], path: object) -> list[str]:
+    """
+    Give the statements that make what a file lacks; what is there stays, be it of a newer version.
+    """
+    made = [statement for name, statements in _PARTS.items() if name not in parts for statement in statements]
+    added = lacking(columns, path) if "llm_calls" in parts else []
+    # Without the rules of a new table: old rows have nothing to put there.
+    types = {name: _SQLITE_TYPES[COLUMNS[name][0]] for name in added}
+    return [*(f"ALTER TABLE llm_calls ADD COLUMN {name} {kind}" for name, kind in types.items()), *made]
+
 
 SQLITE_INSERT = (
     f"INSERT INTO llm_calls ({', '.join(ROW)}, event) "  # noqa: S608 - the names are ours

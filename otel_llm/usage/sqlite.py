@@ -7,6 +7,7 @@ from pathlib import Path
 
 from otel_llm.errors import StoreError
 from otel_llm.usage.query import CallRow, Query
+from otel_llm.usage.schema import SQLITE_COLUMNS, lacking
 from otel_llm.usage.sql import REPEATED, Dialect, call, selection
 
 _DIALECT = Dialect(
@@ -30,7 +31,7 @@ class SqliteStore:
         Give the calls that fit; raises `StoreError` when the file is missing or is not ours.
         """
         statement, values = selection(query, _DIALECT)
-        with self._connection() as connection:
+        with self._table() as connection:
             once = {row["response_id"]: row for row in connection.execute(REPEATED)}
             for row in connection.execute(statement, values):
                 yield call(row, once)
@@ -39,7 +40,7 @@ class SqliteStore:
         """
         Give whole records in format `otel` with their row ids: those `after` a row, at most the `last` ones, in order.
         """
-        with self._connection() as connection:
+        with self._table() as connection:
             rows = connection.execute(
                 "SELECT id, event FROM llm_calls WHERE id > ? ORDER BY id DESC LIMIT ?",
                 (after, -1 if last is None else last),
@@ -54,6 +55,21 @@ class SqliteStore:
             return False
         with self._connection() as connection:
             return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'llm_calls'").fetchone() is not None
+
+    @contextmanager
+    def _table(self) -> Iterator[sqlite3.Connection]:
+        """
+        Open a file in which `llm_calls` has all columns: those that an older version did not know are NULL.
+        """
+        with self._connection() as connection:
+            columns = {row["name"] for row in connection.execute(SQLITE_COLUMNS)}
+            if not columns:
+                raise StoreError(f"no records yet: {self.path} has no table llm_calls")
+            if absent := lacking(columns, self.path):
+                nulls = ", ".join(f"NULL AS {name}" for name in absent)
+                view = f"CREATE TEMP VIEW llm_calls AS SELECT *, {nulls} FROM main.llm_calls"  # noqa: S608 - our names
+                connection.execute(view)
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
