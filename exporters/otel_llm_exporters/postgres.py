@@ -1,17 +1,13 @@
 """
 PostgreSQL: one row per call in a table that `otel-llm report` and your own queries read.
 
-The table `llm_calls` is made where it is missing, and gets the columns that it lacks, by whoever comes first; nothing
-is ever dropped from it. The view `usage_metrics` beside it has the columns of an older monitor, and can be deleted
-from. A batch is copied into a temporary table and inserted from there; what has come before is left as it is, so that
-each event is there once, however often it was sent.
+The table `llm_calls` is made where it is missing, and gets the columns that it lacks, by the first process that comes;
+no column is ever dropped. Beside it, the view `usage_metrics` has the columns of an older monitor; a `DELETE` from the
+view deletes the calls. A batch is copied into a temporary table and inserted from there; a row that is there already
+stays as it is, so that each event is there once, however often it was sent.
 
 With `format: gateway_log` (or `analytics`, `usage`) the table is `llm_logs`: `id`, `event_id`, `timestamp` (when the
 call was completed), `log_data`, and `ttfb` and `latency` in milliseconds.
-
-The role needs the right to connect, to make temporary tables, to insert, and to see the columns by which an event is
-known again (`GRANT INSERT, SELECT (event_id) ON llm_calls`); the first time also to create in the schema, unless
-somebody else has made the table: `otel-llm` makes nothing that is there.
 
 | PostgreSQL answers | the records |
 | --- | --- |
@@ -20,9 +16,42 @@ somebody else has made the table: `otel-llm` makes nothing that is there.
 | the role or its password refused, no right to the table | wait, and are tried again at long intervals |
 | standby, read only, starting, shutting down, disk full, no answer | are sent again over a new connection |
 
-`partition: day` makes a partition for each day (UTC) and drops those that are older than `retention_days`; records of
-days that are far from now share a default partition. `partition: hypertable` asks TimescaleDB for the same; its
-statements are those of its documentation, and are not tested here.
+An event is known again by the table's unique key over `event_id`, or over `event_id` and the time by which the table is
+parted; a table without such a key is refused. A row that clashes with another key, such as one of yours, is a dead
+letter. So is one whose `id` is taken, as happens where rows were copied in with their ids:
+`SELECT setval(pg_get_serial_sequence('llm_calls', 'id'), max(id)) FROM llm_calls` lets the sequence catch up.
+
+The role needs
+
+- to make everything itself: `CONNECT` and `TEMPORARY` on the database, `USAGE` and `CREATE` on the schema, and for a
+  `schema` that is missing `CREATE` on the database;
+- where the table is there, with all its columns and its view: `CONNECT`, `TEMPORARY`, `USAGE`, and
+  `GRANT INSERT, SELECT (event_id) ON llm_calls`, with partitions `SELECT (event_id, ended_at)`. Only the table's owner
+  may make and drop partitions, so that records go to those that are there, and nothing is dropped.
+
+`partition` shapes a new table; one that is there stays as it is, and has to be of that shape, or `partition` has to be
+`none`, which takes all. Indexes, too, come with a new table only, since making one holds up all writing: what a new
+version's table has more is made by hand, with `CREATE INDEX CONCURRENTLY`.
+
+- `partition: day` makes a partition for each day (UTC), a day ahead, and drops those that are older than
+  `retention_days`. Records of days that are far from now (after tomorrow, more than 35 days back, more than
+  `retention_days` back) go to the partition `llm_calls_default`; so do those of a day whose partition could not be made
+  since somebody was reading that one.
+- `partition: hypertable` makes the table a hypertable of TimescaleDB with a chunk for each day, and drops the chunks
+  that are older than `retention_days`. TimescaleDB comes first: `shared_preload_libraries = 'timescaledb'` in
+  `postgresql.conf`, a restart, and in the database, by a superuser, `CREATE EXTENSION timescaledb`. These steps and the
+  statements are those of its documentation; they are tested only where it is installed.
+
+`otel-llm report --from-postgres postgresql://llm@db.example.com/telemetry` sums the calls up; so do queries of yours:
+
+```sql
+SELECT date_trunc('day', ended_at) AS day, response_model, count(*) AS calls,
+       sum(total_tokens) AS tokens, sum(cost_usd) AS usd,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY latency_ms) AS p95_ms
+FROM llm_calls
+WHERE ended_at >= now() - interval '7 days' AND labels->>'tenant_id' = 't1'
+GROUP BY 1, 2 ORDER BY usd DESC NULLS LAST;
+```
 """
 
 import asyncio

@@ -122,7 +122,8 @@ class PostgresOptions:
     format: Literal["otel", "gateway_log", "analytics", "usage"] = "otel"
     """`otel` fills the columns of `llm_calls`; the others are kept whole, in `log_data`."""
     partition: Literal["none", "day", "hypertable"] = "none"
-    """How a new table is made: in one piece, with a partition for each day, or as a hypertable of TimescaleDB."""
+    """How a new table is made: in one piece, with a partition for each day, or as a hypertable of TimescaleDB; a table
+    that is there has to be so, but `none` takes any."""
     retention_days: Annotated[int, read_days] = 0
     """Partitions, or a hypertable's chunks, that are older are dropped; 0 keeps them for ever."""
     pool_size: Count = 5

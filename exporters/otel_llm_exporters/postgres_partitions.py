@@ -1,16 +1,19 @@
 """
 A partition for each day, made before the first record of that day comes, and dropped when its days are over.
 
-Records of days far from now share the default partition: a clock that is wrong must not make partitions for ever.
+Records of days far from now share the default partition: a clock that is wrong must not make partitions for ever. It
+also takes the records of a day whose partition cannot be made: no record waits for one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from psycopg.errors import CheckViolation, LockNotAvailable
+from psycopg.errors import CheckViolation, InsufficientPrivilege, InvalidObjectDefinition, LockNotAvailable
 
 from otel_llm.delivery.sink import Record
+from otel_llm.diagnostics import warn_once
 from otel_llm_exporters.postgres_options import PostgresOptions
 from otel_llm_exporters.postgres_table import Connection, Table, literal, quoted
 
@@ -19,7 +22,6 @@ _EACH: Final = timedelta(hours=1)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _NS_A_DAY: Final = 86_400 * 10**9
 _FIRST_DAY: Final = date(1970, 1, 1)
-_PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
 
 
 class Partitions:
@@ -31,25 +33,31 @@ class Partitions:
         self._table = table
         self._options = options
         self._known: set[date] = set()
-        self._expired = _NEVER
+        self._kept_up = _NEVER
 
     def forget(self) -> None:
         """
         Look again for what was there.
         """
         self._known.clear()
-        self._expired = _NEVER
+        self._kept_up = _NEVER
 
     async def make_room(self, connection: Connection, records: Iterable[Record]) -> None:
         """
-        Make those that records go to, and now and then drop those that are too old.
+        Make those that records go to; each hour also tomorrow's, and drop those that are too old.
         """
         if self._options.partition == "day":
             for day in self._new_days(records):
                 await self._make(connection, day)
                 self._known.add(day)
-        if self._options.retention_days and datetime.now(UTC) - self._expired > _EACH:
-            self._expired = datetime.now(UTC)
+        if self._options.partition != "none" and datetime.now(UTC) - self._kept_up > _EACH:
+            self._kept_up = datetime.now(UTC)
+            await self._keep_up(connection)
+
+    async def _keep_up(self, connection: Connection) -> None:
+        if self._options.partition == "day":
+            await self._make(connection, datetime.now(UTC).date() + timedelta(days=1))
+        if self._options.retention_days:
             await self._expire(connection)
 
     def _new_days(self, records: Iterable[Record]) -> list[date]:
@@ -62,20 +70,31 @@ class Partitions:
     async def _make(self, connection: Connection, day: date) -> None:
         name, table = self._table.partition(f"{day:%Y%m%d}"), self._table.name
         bounds = f"FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
-        try:
-            async with self._table.alone(connection):
-                await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES {bounds}")
-        except CheckViolation:
-            return  # the default partition has records of that day already, and gets the others, too
+        async with self._if_possible(connection):
+            await connection.execute(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} FOR VALUES {bounds}")
 
     async def _expire(self, connection: Connection) -> None:
+        async with self._if_possible(connection):
+            for statement in await self._expiry(connection):
+                await connection.execute(statement)
+
+    @asynccontextmanager
+    async def _if_possible(self, connection: Connection) -> AsyncIterator[None]:
+        """
+        Open a transaction that records need not wait for: what is old can stay, what is new goes to the default.
+        """
         try:
             async with self._table.alone(connection):
-                await connection.execute(_PATIENCE)
-                for statement in await self._expiry(connection):
-                    await connection.execute(statement)
+                yield
+        except CheckViolation:
+            pass  # the default partition has records of that day already, and gets the others, too
+        except InvalidObjectDefinition:
+            pass  # a partition of somebody's, such as one for a month, has that day
         except LockNotAvailable:
-            return  # somebody reads what is old; the next hour will do
+            pass  # somebody reads
+        except InsufficientPrivilege:
+            told = f"the role may not make or drop partitions of {self._table.name}: those that are there take all"
+            warn_once(told, told)
 
     async def _expiry(self, connection: Connection) -> list[str]:
         days = self._options.retention_days

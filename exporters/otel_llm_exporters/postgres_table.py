@@ -40,6 +40,12 @@ GROUP BY indexrelid HAVING bool_or(attname = 'event_id') AND bool_and(attname = 
 ORDER BY count(*) LIMIT 1
 """
 """The unique keys that hold the event's id and no columns but those given, the shortest first."""
+_HYPERTABLE: Final = """
+SELECT 1 FROM timescaledb_information.hypertables
+WHERE to_regclass(format('%%I.%%I', hypertable_schema, hypertable_name)) = to_regclass(%s)
+"""
+_PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
+"""Who waits for a lock holds up all inserts behind it."""
 _NEVER_NULL: Final = frozenset({"event_id", "recorded_at", "ended_at", "timestamp"})
 
 
@@ -129,26 +135,29 @@ class Table:
     @asynccontextmanager
     async def alone(self, connection: Connection) -> AsyncIterator[None]:
         """
-        Open a transaction in which no other process of ours changes the table.
+        Open a transaction in which no other process of ours changes the table, and no reader is waited for long.
         """
         async with connection.transaction():
             # Locked by schema: several tables share one view.
             key = f"otel-llm {self._options.schema or ''}"
             await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+            await connection.execute(_PATIENCE)
             yield
 
     async def _lacking(self, connection: Connection) -> list[str]:
+        if self._options.partition == "hypertable":
+            await self._check_extension(connection)
         found = await one(connection, "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", self.name)
         view = [] if await self._has_view(connection) else self._view_statements()
         if found is None:
-            await self._check_extension(connection)
             return [*self._schema_statements(), *self._table_statements(), *self._layout_statements(), *view]
         cursor = await connection.execute(
             "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
             (self.name,),
         )
         there = {name for (name,) in await cursor.fetchall()}
-        self._check(there, parted=found[0])
+        self._check_columns(there)
+        await self._check_layout(connection, parted=found[0])
         return [*self._missing_columns(there), *self._missing_key(there, parted=found[0]), *view]
 
     async def _has_view(self, connection: Connection) -> bool:
@@ -157,12 +166,20 @@ class Table:
         """
         return self.shape is not CALLS or await one(connection, "SELECT to_regclass(%s)", self._view) != (None,)
 
-    def _check(self, there: set[str], *, parted: bool) -> None:
+    def _check_columns(self, there: set[str]) -> None:
         for name in (self.shape.body, self.shape.time):
             if name not in there:
                 raise NotDelivered(f"the table {self.name} is another's: it has no column {name}")
-        if self._options.partition == "day" and not parted:
-            raise NotDelivered(f"the table {self.name} is there, and has no partitions: partition: none takes it")
+
+    async def _check_layout(self, connection: Connection, *, parted: bool) -> None:
+        match self._options.partition:
+            case "day" if not parted:
+                lacks = "has no partitions"
+            case "hypertable" if await one(connection, _HYPERTABLE, self.name) is None:
+                lacks = "is no hypertable"
+            case _:
+                return
+        raise NotDelivered(f"the table {self.name} is there, and {lacks}: partition: none takes it")
 
     async def _find_key(self, connection: Connection) -> str:
         """
@@ -180,8 +197,7 @@ class Table:
         return key
 
     async def _check_extension(self, connection: Connection) -> None:
-        wanted = self._options.partition == "hypertable"
-        if wanted and not await one(connection, "SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+        if await one(connection, "SELECT to_regclass('timescaledb_information.hypertables')") == (None,):
             raise NotDelivered("the database has no extension timescaledb: CREATE EXTENSION timescaledb makes it")
 
     def _schema_statements(self) -> Iterator[str]:

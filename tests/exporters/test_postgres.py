@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from otel_llm_exporters import postgres
 
 from otel_llm import plugins
 from otel_llm.delivery.sink import DELIVERED, Batch, Record, Rejected
@@ -190,16 +192,18 @@ class TestOnce:
 
 class TestKeys:
     async def test_ids_taken(self, database, call, batch_of):
-        """Ids that a restore left before the sequence cost no record quietly: each arrives, or is refused."""
+        """Records whose ids somebody has used are refused, not passed over, until the sequence is set as documented."""
         async with database.opened() as sink:
             database.rows(
                 "INSERT INTO llm_calls (id, event_id, recorded_at, ended_at, event) "
                 "SELECT n, 'restored ' || n, now(), now(), '{}' FROM generate_series(1, 5) n"
             )
-            receipts = [(await sink.send(batch_of(call()))).outcomes for _ in range(8)]
-        refused = Rejected("PostgreSQL does not take it: UniqueViolation 23505 llm_calls llm_calls_pkey")
-        assert receipts == [refused] * 5 + [[DELIVERED]] * 3
-        assert database.value("SELECT count(*) FROM llm_calls") == 5 + 3
+            batch = batch_of(*[call() for _ in range(5)])
+            refused = Rejected("PostgreSQL does not take it: UniqueViolation 23505 llm_calls llm_calls_pkey")
+            assert (await sink.send(batch)).outcomes == refused
+            database.rows(re.search(r"`(SELECT setval.+?)`", postgres.__doc__)[1])
+            assert await outcomes(sink, batch) == [DELIVERED] * 5
+        assert database.value("SELECT count(*) FROM llm_calls") == 5 + 5
 
     @pytest.mark.parametrize("partition", ["none", "day"])
     async def test_key_of_the_operator(self, database, call, batch_of, partition):
@@ -453,6 +457,43 @@ class TestPartitions:
                 await sink.send(batch_of(call(time_ns(-20))))
         assert database.value("SELECT count(*) FROM llm_calls") == 2
 
+    async def test_somebody_reads_the_default(self, database, call, batch_of):
+        """Who reads the default partition, which would have to make room for a day, is not waited for."""
+        async with database.opened(partition="day") as sink:
+            await sink.send(batch_of(call(time_ns())))
+            with database.server.connect(database.name) as reader:
+                reader.execute("BEGIN; SELECT * FROM llm_calls_default")
+                assert await outcomes(sink, batch_of(call(time_ns(-1)))) == [DELIVERED]
+            await sink.send(batch_of(call(time_ns(-2))))
+        found = dict(database.rows("SELECT tableoid::regclass::text, count(*) FROM llm_calls GROUP BY 1"))
+        assert found == {partition(0): 1, "llm_calls_default": 1, partition(-2): 1}
+
+    async def test_tomorrow(self, database, call, batch_of):
+        """Tomorrow's partition is there before the day is, so that nobody waits for it at midnight."""
+        async with database.opened(partition="day") as sink:
+            await sink.send(batch_of(call(time_ns())))
+        assert database.value("SELECT to_regclass(%s)", partition(1)) == partition(1)
+
+    async def test_partitions_of_the_operator(self, database, call, batch_of):
+        """Records go to the partitions that somebody has made in another way."""
+        bounds = f"FROM ('{datetime.now(UTC) - timedelta(3):%F}') TO ('{datetime.now(UTC) + timedelta(3):%F}')"
+        async with database.opened(partition="day") as sink:
+            database.rows(f"CREATE TABLE week PARTITION OF llm_calls FOR VALUES {bounds}")
+            assert await outcomes(sink, batch_of(call(time_ns()))) == [DELIVERED]
+        assert database.value("SELECT count(*) FROM week") == 1
+
+    async def test_no_right_to_create(self, database, call, batch_of, capsys):
+        """For a role that may only insert, the default partition takes what has no other, and that is said once."""
+        async with database.opened(partition="day") as sink:
+            await sink.send(batch_of(call(time_ns(-20)), call(time_ns(-1))))
+            role = writer(database, "INSERT, SELECT (event_id, ended_at)")
+        async with database.opened(partition="day", retention_days=7, user=role, password="swordfish") as sink:
+            for day in (-1, -3, -4):
+                assert await outcomes(sink, batch_of(call(time_ns(day)))) == [DELIVERED]
+        found = dict(database.rows("SELECT tableoid::regclass::text, count(*) FROM llm_calls GROUP BY 1"))
+        assert found == {partition(-20): 1, partition(-1): 2, "llm_calls_default": 2}
+        assert capsys.readouterr().err.count("may not make or drop partitions") == 1
+
     async def test_not_partitioned(self, database):
         """A table that is there in one piece is not mistaken for one of partitions."""
         async with database.opened():
@@ -460,10 +501,29 @@ class TestPartitions:
         with pytest.raises(NotDelivered, match="is there, and has no partitions"):
             await database.sink(partition="day").open()
 
-    async def test_hypertable(self, database):
-        """Without TimescaleDB a hypertable is refused in words."""
+    @pytest.mark.parametrize("there", [False, True])
+    async def test_no_timescaledb(self, database, there):
+        """Without TimescaleDB a hypertable is refused in words, also where a table is there."""
+        if there:
+            async with database.opened():
+                pass
         with pytest.raises(NotDelivered, match="the database has no extension timescaledb"):
-            await database.sink(partition="hypertable").open()
+            await database.sink(partition="hypertable", retention_days=7).open()
+
+    async def test_no_hypertable(self, database):
+        """A table that TimescaleDB does not list is not mistaken for a hypertable; one that it lists is taken."""
+        database.rows(
+            "CREATE SCHEMA timescaledb_information; CREATE TABLE timescaledb_information.hypertables "
+            "AS SELECT name AS hypertable_schema, name AS hypertable_name FROM unnest(ARRAY['public', 'llm']) name"
+        )
+        async with database.opened():
+            pass
+        with pytest.raises(NotDelivered, match="is there, and is no hypertable: partition: none takes it"):
+            await database.sink(partition="hypertable", retention_days=7).open()
+        async with database.opened(schema="llm", table="llm"):
+            pass
+        async with database.opened(schema="llm", table="llm", partition="hypertable"):
+            pass
 
 
 def partition(days):
@@ -560,6 +620,15 @@ class TestTls:
         _, sink = secured(getattr(issued, certificate), sslmode=mode, sslrootcert=str(authority))
         with pytest.raises(NotDelivered, match=words):
             await sink.open()
+
+
+async def test_query_of_the_page(database, call, batch_of):
+    """The query that is shown gives the calls of a week by day and model."""
+    (query,) = re.findall(r"```sql\n(.*?)```", postgres.__doc__, re.DOTALL)
+    async with database.opened() as sink:
+        await sink.send(batch_of(call(time_ns(-1)), call(time_ns(-1)), call(time_ns(-9))))
+    ((_, model, calls, tokens, cost, p95),) = database.rows(query)
+    assert (model, calls, tokens, cost, p95) == ("gpt-4o-2024-11-20", 2, 2512, Decimal("0.000246"), 813)
 
 
 async def test_columns_of_both_stores(database):
