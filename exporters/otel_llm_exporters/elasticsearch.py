@@ -2,12 +2,33 @@
 Elasticsearch and OpenSearch: indexes records by `_bulk`, each once.
 
 A record is created under its event id; one that is there already is not written again, so that a batch may be sent
-any number of times. With a date in `index` a record belongs to the day of the event, whenever it is sent. In a data
-stream an id is known to the backing index only: what is sent again after a rollover may be there twice.
+any number of times. With a date in `index` a record belongs to the day of the event, whenever it is sent.
+
+A data stream is less strict, as an id is known to one backing index only: a record that is sent again after a rollover,
+because the answer to the first time was lost, is there twice. Where that matters, have a date in `index` instead, or
+count different values of `event.id` (`cardinality`), not documents.
 
 Documents have what their format says and, so that they can be found, `@timestamp`, `event.id`, `trace.id`, `span.id`
-and `labels`. The first `open` installs an index template with a type for every field; one that is there stays as it
-is, so edit it as you like. Prompts and answers are kept in the document, but not indexed.
+and `labels`. Prompts and answers are kept in the document, but not indexed. A label may have any name, and is refused
+only if it is longer than 32 KB. In the attributes of the format `otel`, whose dots are read as a path, `_` stands where
+a name has nothing between them: `a..b` is `a._.b` there.
+
+The first `open` installs an index template with a type for every field: `otel-llm-llm-calls-` for
+`llm-calls-%Y.%m.%d`, and for a data stream `otel-llm-llm-calls-stream`. One that is there stays as it is, so edit it as
+you like. It stays after an upgrade of this package, too: fields that are
+new get a type by the template's rules. To have the new template, delete the old one; it is installed at the next start,
+and holds for indices that are made from then on.
+
+It takes these rights, the last only with `install_template`:
+
+| for | in Elasticsearch | in OpenSearch |
+| --- | --- | --- |
+| the index | `create_doc`, `auto_configure` | `create_index`, `index`, `indices:admin/mapping/put` |
+| the cluster |  | `indices:data/write/bulk` |
+| the template | `manage_index_templates` | `indices:admin/index_template/put` |
+
+Nothing is deleted: the retention of daily indices is a matter of the cluster, by a policy (ILM, ISM) or by deleting an
+index such as `llm-calls-2026.01.12`. A record that comes later makes its day anew.
 
 What becomes of a record, by the status of its item:
 
@@ -19,6 +40,10 @@ What becomes of a record, by the status of its item:
 
 A request that is refused as a whole is treated as the webhook sink does, and where a server cannot be reached or
 answers 502, 503 or 504, the next one of `url` is asked.
+
+Tested with OpenSearch 3.8 and 2.19, without their security plugin, and with VictoriaLogs. Elasticsearch itself was
+never met: its type `flattened` for `labels`, its API keys and cloud ids, and basic authentication of either, only by a
+server of ours that follows the documentation; the rights are those of the documentation, too.
 """
 
 import base64
@@ -42,6 +67,7 @@ from otel_llm.errors import NotDelivered
 from otel_llm.formats.moment import with_milliseconds
 from otel_llm.settings.conversion import Count, Unfit, read_text
 from otel_llm.settings.secret import Secret
+from otel_llm_exporters.elasticsearch_names import are_usable, renamed
 from otel_llm_exporters.elasticsearch_template import LABELS, template
 
 LOCAL: Final = "http://localhost:9200"
@@ -256,7 +282,9 @@ class ElasticsearchSink:
             **({"span.id": event.span_id} if event.span_id else {}),
             **({"labels": event.labels} if _from_json(record.body).labels is UNSET else {}),
         }
-        return action, _to_json(found)[:-1] + b"," + record.body[1:]
+        usable = are_usable((*event.attributes, *event.resource.attributes))
+        body = record.body if usable else renamed(record.body)
+        return action, _to_json(found)[:-1] + b"," + body[1:]
 
 
 class _Document(Struct):
@@ -317,7 +345,9 @@ def _template(options: ElasticsearchOptions, labels: str) -> tuple[str, bytes]:
     """
     prefix = options.index.partition("%")[0]
     pattern = prefix if prefix == options.index else f"{prefix}*"
-    path = f"/_index_template/{quote(f'otel-llm-{prefix}'.rstrip('-.'))}?create=true"
+    # Each kind of index has a name of its own, and takes no other's template for its.
+    name = f"otel-llm-{prefix}{'-stream' if options.data_stream else ''}"
+    path = f"/_index_template/{quote(name)}?create=true"
     # Above those that come with the servers; of two of ours the longer name wins.
     return path, template([pattern], labels, priority=200 + len(prefix), data_stream=options.data_stream)
 

@@ -1,6 +1,8 @@
 """Events of calls, and batches of records."""
 
 import time
+from collections import Counter
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -11,6 +13,8 @@ from otel_llm.telemetry.event import Event, Resource, new_event_id
 
 NOON = 1_768_219_200_123_456_789
 """2026-01-12 12:00:00.123456789 UTC."""
+HOUR = 3600 * 10**9
+MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", 'Übermodell "x"; drop')
 
 
 @pytest.fixture
@@ -47,6 +51,46 @@ def call():
         )
 
     return make
+
+
+@pytest.fixture
+def calls(call):
+    """
+    Give a function that makes the events of calls to four models, ten to a trace, at three moments a day apart.
+    """
+
+    def make(count: int, at_ns: int = NOON, apart_ns: int = 24 * HOUR) -> list[Event]:
+        return [
+            msgspec.structs.replace(
+                call(at_ns - number % 3 * apart_ns, gen_ai__request__model=MODELS[number % 4]),
+                trace_id=f"{number // 10 + 1:032x}",
+                span_id=f"{number + 1:016x}",
+            )
+            for number in range(count)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def told():
+    """
+    Give a function that counts events by their day and by their model.
+    """
+
+    def count(events: list[Event]) -> tuple[Counter[str], Counter[str]]:
+        days = Counter(datetime.fromtimestamp(event.timestamp_ns // 10**9, UTC).date().isoformat() for event in events)
+        return days, Counter(event.attributes["gen_ai.request.model"] for event in events)
+
+    return count
+
+
+@pytest.fixture(params=['x"; drop', "Ünï", "ä" * 35, "a..b", "a.", ".a", "", " ", "a*b", "a\nb", "_id"])
+def odd_name(request):
+    """
+    Give a name that a label may have.
+    """
+    return request.param
 
 
 @pytest.fixture

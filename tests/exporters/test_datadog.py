@@ -155,6 +155,15 @@ async def test_formats(open_sink, recent, wanted):
     assert kinds(await (await open_sink()).send(batch), batch) == ["Delivered"]
 
 
+@pytest.mark.parametrize("wanted", [name for name, made in FORMATS.items() if made.content_type == "application/json"])
+async def test_names(open_sink, intake, recent, wanted, odd_name):
+    """No name of a label keeps a record away, and its document arrives as it is."""
+    batch = batch_of(recent(**{f"otel_llm.label.{odd_name}": "1"}), wanted=wanted)
+    assert kinds(await (await open_sink()).send(batch), batch) == ["Delivered"]
+    (log,) = intake.documents
+    assert json.loads(batch.records[0].body).items() <= log.items()
+
+
 async def test_binary_format(open_sink, recent):
     """A format that is not JSON waits for the operator."""
     with pytest.raises(NotDelivered, match="takes documents in JSON"):
@@ -254,11 +263,15 @@ def test_poison(intake, recent, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.server
-async def test_victorialogs(servers, open_sink, recent):
-    """Another server that takes what Datadog takes finds each log by its trace."""
-    server = await asyncio.to_thread(servers.get, "victorialogs")
-    batch = batch_of(*[recent(number=number) for number in range(100)])
+async def test_victorialogs(servers, open_sink, calls, told):
+    """Another server that takes what Datadog takes finds each log by its trace, model and day."""
+    server = await asyncio.to_thread(servers.start, "victorialogs")
+    events = calls(100, time.time_ns(), 8 * HOUR)
+    batch = batch_of(*events)
     sink = await open_sink(url=f"{server.endpoint}/insert/datadog/api/v2/logs", tags=["team:shop"])
     assert set(kinds(await sink.send(batch), batch)) == {"Delivered"}
-    found = await asyncio.to_thread(server.query, "ddsource:otel-llm team:shop " + "a" * 32)
-    assert {json.loads(record["_msg"])["event_id"] for record in found} == {record.event.id for record in batch.records}
+    found = await asyncio.to_thread(server.query, f"ddsource:otel-llm team:shop {events[50].trace_id}")
+    ids = [json.loads(record["_msg"])["event_id"] for record in found]
+    assert sorted(ids) == sorted(event.id for event in events[50:60])
+    models = await asyncio.to_thread(server.counts, "attributes.gen_ai.request.model", "* | unpack_json from _msg")
+    assert (await asyncio.to_thread(server.days), models) == told(events)

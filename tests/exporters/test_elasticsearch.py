@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 
+import msgspec
 import pytest
 from hook_receiver import Answer
 from intakes import Bulk
@@ -13,6 +14,7 @@ from otel_llm.delivery.sink import DELIVERED, Batch, Record, Rejected, Retry
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm.formats import FORMATS, find
 from otel_llm.settings import SinkSettings, load
+from otel_llm.telemetry.event import Resource
 from tests.servers.kit import ports
 
 NOON = 1_768_219_200_000_000_000
@@ -72,6 +74,31 @@ async def test_formats(open_sink, bulk, call, wanted):
     await (await open_sink()).send(batch_of(call(), wanted=wanted))
     assert bulk.documents[0]["labels"] == {"tenant_id": "t1"}
     assert bulk.posts[-1].body.count(b'"labels":') == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a..b", "a._.b"),
+        ("a.", "a._"),
+        (".a", "_.a"),
+        (" ", "_"),
+        ("", "_"),
+        ("a. .b", "a._.b"),
+        ('x"; drop', 'x"; drop'),
+        ("a.b", "a.b"),
+    ],
+)
+async def test_blank_steps(open_sink, bulk, call, name, stored):
+    """Where the path that a name is has a blank step, its attribute has one that can be stored; its label keeps it."""
+    event = call(**{name: "1", f"otel_llm.label.{name}": "2"})
+    event = msgspec.structs.replace(event, resource=Resource({name: "3"}))
+    await (await open_sink()).send(batch_of(event, wanted="otel"))
+    (document,) = bulk.documents
+    attributes = document["attributes"]
+    told = attributes[stored], attributes[f"otel_llm.label.{stored}"], document["resource"]["attributes"]
+    assert told == ("1", "2", {stored: "3"})
+    assert document["labels"] == {"tenant_id": "t1", name: "2"}
 
 
 async def test_binary_format(open_sink, call):
@@ -175,7 +202,21 @@ class TestTemplate:
             await open_sink(index="llm-%Y")
         (template,) = bulk.templates
         assert template["index_patterns"] == ["llm-*"]
-        assert {post.path for post in bulk.posts} == {"/llm/_index_template/otel-llm-llm?create=true"}
+        assert {post.path for post in bulk.posts} == {"/llm/_index_template/otel-llm-llm-?create=true"}
+
+    @pytest.mark.parametrize(
+        ("index", "stream", "name"),
+        [
+            ("llm", False, "otel-llm-llm"),
+            ("llm-%Y.%m", False, "otel-llm-llm-"),
+            ("llm.%Y", False, "otel-llm-llm."),
+            ("llm", True, "otel-llm-llm-stream"),
+        ],
+    )
+    async def test_name(self, open_sink, bulk, index, stream, name):
+        """Each kind of index has a template of its own."""
+        await open_sink(index=index, data_stream=stream)
+        assert bulk.posts[0].path == f"/llm/_index_template/{name}?create=true"
 
     @pytest.mark.parametrize("known", ["flattened", "flat_object", "object"])
     async def test_labels(self, open_sink, bulk, known):

@@ -1,25 +1,27 @@
 """Elasticsearch against real servers: each event once through restarts, and found by what another client asks."""
 
+import asyncio
 import contextlib
+import hashlib
 import time
 from collections import Counter
-from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from otel_llm import plugins
 from otel_llm.delivery import breaker, setup
 from otel_llm.delivery.delivery import Delivery
+from otel_llm.delivery.sink import DELIVERED, Batch, Record
 from otel_llm.delivery.spec import DeliverySettings
 from otel_llm.formats import FORMATS
 from otel_llm.settings import SinkCommon, SinkSettings
+from otel_llm.telemetry.event import Resource
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
-MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", 'x"; drop')
 EVERYTHING = {"match_all": {}}
 COUNT = 100_000
-DAY = 86_400 * 10**9
-NOON = 1_768_219_200_000_000_000
 
 
 @pytest.fixture
@@ -82,13 +84,27 @@ def ids_of(node, index):
         after = {"after": page["after_key"]}
 
 
-def test_every_event_once(node, open_delivery, call):
-    """Of a hundred thousand events none is missing and none is there twice, whatever the server goes through."""
+def check_queries(node, index, made, told):
+    """
+    Compare what another client finds with what the events say.
+    """
+    wanted = made[len(made) // 2].trace_id
+    found = node.search(index, {"term": {"trace.id": wanted}}, size=100)["hits"]["hits"]
+    assert sorted(hit["_id"] for hit in found) == sorted(event.id for event in made if event.trace_id == wanted)
+    assert len(found) == 10
+    terms = {"models": {"terms": {"field": "attributes.model"}}}
+    buckets = node.search(index, EVERYTHING, size=0, aggs=terms)["aggregations"]["models"]["buckets"]
+    assert (days_of(node, index), {bucket["key"]: bucket["doc_count"] for bucket in buckets}) == told(made)
+    money = {"cost": {"sum": {"field": "attributes.metadata.cost"}}}
+    paid = node.search(index, EVERYTHING, size=0, aggs=money)["aggregations"]["cost"]["value"]
+    assert paid == pytest.approx(len(made) * 0.000123)
+
+
+def test_every_event_once(node, open_delivery, calls, told):
+    """Of many events none is missing and none is there twice, whatever the server goes through; each is found."""
     delivery = open_delivery(node.endpoint, {"batch_size": 1000, "async_workers": 2}, index="once-%Y.%m.%d")
-    made = []
-    for number in range(COUNT):
-        event = call(NOON + number % 3 * DAY, gen_ai__request__model=MODELS[number % 4])
-        made.append(event)
+    made = calls(COUNT)
+    for event in made:
         delivery.append(event)
     wait_for(delivery, COUNT // 5)
     node.kill()
@@ -100,34 +116,21 @@ def test_every_event_once(node, open_delivery, call):
     found = ids_of(node, "once-*")
     assert (len(found), sum(found.values())) == (COUNT, COUNT)
     assert found.keys() == {event.id for event in made}
+    check_queries(node, "once-*", made, told)
 
 
-def test_queries(node, open_delivery, call):
+def test_queries(node, open_delivery, calls, told):
     """By trace, model, label and day another client finds what was recorded."""
     made = [
-        call(
-            NOON + number % 3 * DAY,
-            gen_ai__request__model=MODELS[number % 4],
-            otel_llm__label__tenant_id=f"t{number % 5}",
-        )
-        for number in range(500)
+        event.with_attributes({**event.attributes, "otel_llm.label.tenant_id": f"t{number % 5}"})
+        for number, event in enumerate(calls(500))
     ]
     delivery = open_delivery(node.endpoint, index="asked-%Y.%m.%d")
     for event in made:
         delivery.append(event)
     assert delivery.flush(60)
-
-    def count(field, value):
-        return node.search("asked-*", {"term": {field: value}}, size=0)["hits"]["total"]["value"]
-
-    assert count("trace.id", made[0].trace_id) == 500
-    assert [count("attributes.model", model) for model in MODELS] == [125] * 4
-    assert count("labels.tenant_id", "t1") == 100
-    told = Counter(datetime.fromtimestamp(event.timestamp_ns // 10**9, UTC).date().isoformat() for event in made)
-    assert days_of(node, "asked-*") == told
-    money = {"cost": {"sum": {"field": "attributes.metadata.cost"}}}
-    paid = node.search("asked-*", EVERYTHING, size=0, aggs=money)["aggregations"]["cost"]["value"]
-    assert paid == pytest.approx(500 * 0.000123)
+    check_queries(node, "asked-*", made, told)
+    assert node.search("asked-*", {"term": {"labels.tenant_id": "t1"}})["hits"]["total"]["value"] == 100
 
 
 @pytest.mark.parametrize("wanted", [name for name, made in FORMATS.items() if made.join is None])
@@ -144,6 +147,41 @@ def test_formats(node, open_delivery, call, wanted):
     assert node.search(index, {"term": {"labels.tenant_id": "t1"}})["hits"]["total"]["value"] == 6
 
 
+@pytest.mark.parametrize("wanted", [name for name, made in FORMATS.items() if made.content_type == "application/json"])
+def test_names(node, open_delivery, call, wanted, odd_name):
+    """No name of a label, an attribute or of the resource's keeps a record away, and its label is found."""
+    index = f"names-{wanted}"
+    delivery = open_delivery(node.endpoint, {"format": wanted}, index=index)
+    group = hashlib.md5(odd_name.encode(), usedforsecurity=False).hexdigest()
+    event = call(**{f"otel_llm.label.{odd_name}": f"is {odd_name}", f"a{group}.{odd_name}": "1"})
+    delivery.append(msgspec.structs.replace(event, resource=Resource({f"r{group}.{odd_name}": "1"})))
+    assert delivery.flush(60)
+    assert (stats_of(delivery).events_sent, stats_of(delivery).dead) == (1, 0)
+    (hit,) = node.search(index, {"term": {"labels": f"is {odd_name}"}})["hits"]["hits"]
+    assert hit["_source"]["labels"][odd_name] == f"is {odd_name}"
+
+
+@pytest.mark.parametrize(("index", "copies"), [("again-%Y.%m.%d", 1), ("again", 2)], ids=["index", "data stream"])
+async def test_again_after_a_rollover(node, call, index, copies):
+    """A record that is sent again is there once, or in a data stream once for each backing index; its id tells."""
+    event = call()
+    batch = Batch([Record(event, FORMATS["gateway_log"].encode(event))])
+    is_stream = "%" not in index
+    options = {"url": node.endpoint, "index": index, "data_stream": is_stream}
+    sink = plugins.make_sink(SinkSettings("calls", "elasticsearch", options))
+    await sink.open()
+    assert list((await sink.send(batch)).of(batch)) == [DELIVERED]
+    if is_stream:
+        await asyncio.to_thread(node.post, f"/{index}/_rollover", {})
+    assert list((await sink.send(batch)).of(batch)) == [DELIVERED]
+    await sink.close()
+    ids = {"ids": {"cardinality": {"field": "event.id"}}}
+    found = await asyncio.to_thread(
+        node.search, index.replace("%Y.%m.%d", "*"), {"term": {"event.id": event.id}}, aggs=ids
+    )
+    assert (found["hits"]["total"]["value"], found["aggregations"]["ids"]["value"]) == (copies, 1)
+
+
 def test_mapping_of_another(node, open_delivery, call, tmp_path):
     """A record that an index of somebody else cannot take goes to the dead letters, alone."""
     node.put("/strict", {"mappings": {"properties": {"attributes": {"properties": {"model": {"type": "long"}}}}}})
@@ -156,15 +194,16 @@ def test_mapping_of_another(node, open_delivery, call, tmp_path):
     assert "mapper_parsing_exception: failed to parse field [attributes.model] of type [long]" in letters.read_text()
 
 
-def test_victorialogs(servers, open_delivery, call):
-    """Another server that speaks `_bulk` takes the same."""
-    server = servers.get("victorialogs")
+def test_victorialogs(servers, open_delivery, calls, told):
+    """Another server that speaks `_bulk` takes the same, and finds it by trace, model and day."""
+    server = servers.start("victorialogs")
     delivery = open_delivery(
         f"{server.endpoint}/insert/elasticsearch", index="llm", headers={"VL-Time-Field": "@timestamp"}
     )
-    made = [call(time.time_ns()) for _ in range(250)]
+    made = calls(250, time.time_ns())
     for event in made:
         delivery.append(event)
     assert delivery.flush(60)
-    found = server.query('"trace.id":' + "a" * 32)
-    assert sorted(record["event.id"] for record in found) == sorted(event.id for event in made)
+    found = server.query(f'"trace.id":={made[125].trace_id}')
+    assert sorted(record["event.id"] for record in found) == sorted(event.id for event in made[120:130])
+    assert (server.days(), server.counts("attributes.model")) == told(made)

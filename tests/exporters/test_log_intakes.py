@@ -20,6 +20,7 @@ from otel_llm.telemetry.event import Resource
 
 SERVERS = {"newrelic": NewRelic, "loki": Loki, "splunk_hec": Splunk}
 KEYS = {"newrelic": {"api_key": "right"}, "loki": {}, "splunk_hec": {"token": "right"}}
+DOCUMENTS = {"newrelic": "attributes", "loki": "line", "splunk_hec": "event"}
 JSON_FORMATS = [name for name, made in FORMATS.items() if made.content_type == "application/json"]
 
 
@@ -73,6 +74,17 @@ def kinds(outcomes):
 async def test_formats(opened, recent, name, wanted):
     """Every format in JSON is taken."""
     assert kinds(await (await opened(name)).send(recent(), wanted=wanted)) == ["Delivered"]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("wanted", JSON_FORMATS)
+async def test_names(opened, recent, name, wanted, odd_name):
+    """No name of a label keeps a record away, and its document arrives as it is."""
+    to, event = await opened(name), recent(**{f"otel_llm.label.{odd_name}": "1"})
+    assert kinds(await to.send(event, wanted=wanted)) == ["Delivered"]
+    (found,) = to.server.documents
+    document = json.loads(find(wanted).encode(event))
+    assert document.items() <= found[DOCUMENTS[name]].items()
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -178,11 +190,26 @@ async def test_bad_event_for_splunk(opened, recent, body):
 
 @pytest.mark.slow
 @pytest.mark.server
-async def test_victorialogs(servers, opened, recent):
-    """Another server that takes what Loki takes finds each record by label and trace."""
-    server = await asyncio.to_thread(servers.get, "victorialogs")
+async def test_victorialogs(servers, opened, calls, told):
+    """Another server that takes what Loki takes finds each record by its label, trace, model and day."""
+    server = await asyncio.to_thread(servers.start, "victorialogs")
     to = await opened("loki", url=f"{server.endpoint}/insert/loki/api/v1/push", labels={"app": "{provider}"})
-    events = [recent(number=number) for number in range(100)]
+    events = calls(100, time.time_ns())
     assert set(kinds(await to.send(*events))) == {"Delivered"}
-    found = await asyncio.to_thread(server.query, '{app="openai"} trace_id:' + "a" * 32)
-    assert {record["event_id"] for record in found} == {event.id for event in events}
+    found = await asyncio.to_thread(server.query, f'{{app="openai"}} trace_id:={events[50].trace_id}')
+    assert sorted(record["event_id"] for record in found) == sorted(event.id for event in events[50:60])
+    models = await asyncio.to_thread(server.counts, "attributes.gen_ai.request.model")
+    assert (await asyncio.to_thread(server.days), models) == told(events)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize("wanted", JSON_FORMATS)
+async def test_names_in_victorialogs(servers, opened, recent, wanted, odd_name):
+    """A server that takes what Loki takes takes a label of any name."""
+    server = await asyncio.to_thread(servers.get, "victorialogs")
+    to = await opened("loki", url=f"{server.endpoint}/insert/loki/api/v1/push")
+    event = recent(**{f"otel_llm.label.{odd_name}": "1"})
+    assert kinds(await to.send(event, wanted=wanted)) == ["Delivered"]
+    (found,) = await asyncio.to_thread(server.query, f"event_id:={event.id}")
+    assert found["source"] == "otel-llm"

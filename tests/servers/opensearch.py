@@ -68,6 +68,12 @@ class Node(Program):
         """
         self._call("PUT", path, document)
 
+    def post(self, path, document):
+        """
+        Post a document there.
+        """
+        self._call("POST", path, document)
+
     def search(self, index, query, **more):
         """
         Give the answer to a query, over all that is there now.

@@ -62,6 +62,20 @@ class VictoriaLogs(Program):
         lines = self._open("/select/logsql/query", query=logsql, limit=1_000_000).splitlines()
         return [json.loads(line) for line in lines]
 
+    def counts(self, field, pipes="*"):
+        """
+        Give how many records of a query have each value of a field.
+        """
+        found = self.query(f'{pipes} | stats by ("{field}") count() records')
+        return {record[field]: int(record["records"]) for record in found}
+
+    def days(self):
+        """
+        Give how many records there are of each day.
+        """
+        found = self.query("* | stats by (_time:1d) count() records")
+        return {record["_time"][:10]: int(record["records"]) for record in found}
+
     def _open(self, path, **parameters):
         url = f"{self.endpoint}{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=30) as answer:
