@@ -19,6 +19,9 @@ What becomes of a batch when Datadog answers:
 
 A record that is older than 18 hours goes to the dead letters: Datadog would not show it where it belongs.
 `otel-llm journal dead` names them.
+
+Datadog itself was never met: this was tested with VictoriaLogs, which takes what Datadog takes, and with a server of
+ours that holds to the limits that Datadog documents.
 """
 
 import re

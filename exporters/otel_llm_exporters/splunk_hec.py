@@ -17,6 +17,9 @@ What becomes of a batch when Splunk answers:
 | all others, or none | is sent again |
 
 A token with indexer acknowledgement is not supported: what Splunk has answered counts as delivered.
+
+Splunk itself was never met: this was tested with a server of ours that follows the documentation of the HTTP Event
+Collector.
 """
 
 from collections.abc import Sequence
