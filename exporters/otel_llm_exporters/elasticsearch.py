@@ -15,9 +15,9 @@ a name has nothing between them: `a..b` is `a._.b` there.
 
 The first `open` installs an index template with a type for every field: `otel-llm-llm-calls-` for
 `llm-calls-%Y.%m.%d`, and for a data stream `otel-llm-llm-calls-stream`. One that is there stays as it is, so edit it as
-you like. It stays after an upgrade of this package, too: fields that are
-new get a type by the template's rules. To have the new template, delete the old one; it is installed at the next start,
-and holds for indices that are made from then on.
+you like. It stays after an upgrade of this package, too: fields that are new get a type by the template's rules. To
+have the new template, delete the old one: it is installed at the next start, and holds for indices that are made from
+then on.
 
 It takes these rights, the last only with `install_template`:
 

@@ -15,8 +15,8 @@ What becomes of a batch when Loki answers:
 | 401, 403 | waits, and is tried again at long intervals: the credentials are wrong |
 | all others, 429 too, or none | is sent again |
 
-Loki itself was never met: this was tested with VictoriaLogs, which takes what Loki takes, and with a server of ours that
-holds to the limits that Loki documents. That a line which comes twice is kept once is Loki's documentation, too.
+Loki itself was never met: this was tested with VictoriaLogs, which takes what Loki takes, and with a server of ours
+that holds to the limits that Loki documents. That a line which comes twice is kept once is of its documentation, too.
 """
 
 import re
