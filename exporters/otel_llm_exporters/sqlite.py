@@ -196,14 +196,16 @@ def _lacking(connection: sqlite3.Connection, path: Path) -> list[str]:
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
     """
-    Write alone, all or nothing.
+    Write alone, all or nothing; raises `NotDelivered` where the table is not as it should be.
     """
     with closing(connection.cursor()) as cursor:
         cursor.execute("BEGIN IMMEDIATE")
         try:
             yield cursor
-        except BaseException:
+        except BaseException as error:
             connection.rollback()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                raise NotDelivered(f"the table llm_calls does not take calls: {error}") from error
             raise
         cursor.execute("COMMIT")
 

@@ -170,6 +170,20 @@ class TestAnothers:
             send(call())
         assert ask("SELECT sql FROM sqlite_master") == before
 
+    @pytest.mark.parametrize(
+        ("kind", "words"), [("TABLE", "ON CONFLICT clause does not match"), ("VIEW", "views may not be indexed")]
+    )
+    def test_copy(self, kind, words, ask, send, call):
+        """A copy of the table that lost its rules, or a view of it, is told in SQLite's words."""
+        send(call())
+        ask("DROP VIEW usage_metrics")
+        ask("ALTER TABLE llm_calls RENAME TO before")
+        for name in INDEXED:
+            ask(f"DROP INDEX llm_calls_{name}")
+        ask(f"CREATE {kind} llm_calls AS SELECT * FROM before")
+        with pytest.raises(NotDelivered, match=f"llm_calls does not take calls: {words}"):
+            send(call())
+
     def test_usage_metrics(self, ask, send, call):
         """An older monitor's own table `usage_metrics` stays what it is."""
         ask("CREATE TABLE usage_metrics (id INTEGER PRIMARY KEY, model TEXT)")
@@ -184,4 +198,17 @@ def test_a_complete_file_is_opened_beside_a_writer(send, call, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         sink.open()
+    sink.close()
+
+
+def test_dropped_table(ask, path, batch_of, call):
+    """Where somebody drops the table, the sink says so, and makes it again when it is opened again."""
+    sink = SqliteSink(SqliteOptions(path=str(path)))
+    sink.open()
+    ask("DROP TABLE llm_calls")
+    with pytest.raises(NotDelivered, match="no such table"):
+        sink.send(batch_of(call()))
+    sink.open()
+    assert sink.send(batch_of(call())).outcomes == DELIVERED
+    assert ask("SELECT count(*) FROM usage_metrics") == [(1,)]
     sink.close()
