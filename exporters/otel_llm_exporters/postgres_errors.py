@@ -25,6 +25,7 @@ _REFUSAL: Final = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist"
     r"|is not permitted to log in|permission denied for database|requires a valid client certificate"
 )
+"""libpq tells no SQLSTATE of a connection that failed; words in another language count as any failure to connect."""
 _PREAMBLE: Final = re.compile(r"^.*?connection to server .*? failed: (?:FATAL: +)?|^(?:FATAL|ERROR): +")
 
 

@@ -8,6 +8,7 @@ import shutil
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,13 +16,16 @@ from otel_llm_exporters import postgres
 
 from otel_llm import plugins
 from otel_llm.delivery.sink import DELIVERED, Batch, Record, Rejected
-from otel_llm.errors import NotDelivered, Unauthorized
+from otel_llm.errors import NotDelivered, StoreError, Unauthorized
 from otel_llm.formats import gateway_log
 from otel_llm.settings import SinkCommon, SinkSettings
+from otel_llm.settings.secret import Secret
+from otel_llm.usage.postgres import PostgresStore
+from otel_llm.usage.query import Query
 from otel_llm.usage.schema import COLUMNS
 from tests.servers.kit import certificates
 
-DAY_NS = 86_400 * 10**9
+TIMESCALEDB = [*Path("/usr/share/postgresql").glob("*/extension/timescaledb.control")]
 
 
 class Database:
@@ -40,6 +44,10 @@ class Database:
     def value(self, statement, *values):
         ((value,),) = self.rows(statement, *values)
         return value
+
+    @property
+    def dsn(self):
+        return Secret(psycopg.conninfo.make_conninfo(self.server.dsn, dbname=self.name))
 
     def sink(self, wanted=None, **options):
         options = {"dsn": self.server.dsn, "dbname": self.name, **options}
@@ -328,6 +336,58 @@ class TestVersions:
         assert rows == [(None, None), ("o1", "book")]
         assert database.value("SELECT count(*) FROM usage_metrics") == 2
 
+    async def test_columns_at_the_same_time(self, database, call, batch_of):
+        """Eight processes that come at once to a table of an older version bring what it lacks, and their records."""
+        async with database.opened():
+            database.rows("DROP VIEW usage_metrics; ALTER TABLE llm_calls DROP COLUMN org_id, DROP COLUMN attempts")
+        sinks = [database.sink() for _ in range(8)]
+        await asyncio.gather(*(sink.open() for sink in sinks))
+        await asyncio.gather(*(sink.send(batch_of(call(otel_llm__org__id="o1"))) for sink in sinks))
+        await asyncio.gather(*(sink.close() for sink in sinks))
+        assert database.rows(
+            "SELECT org_id, attempts, count(*) FROM usage_metrics JOIN llm_calls USING (id) GROUP BY 1, 2"
+        ) == [("o1", 1, 8)]
+
+    async def test_column_while_somebody_reads(self, database, call, batch_of):
+        """Who reads an older table is not waited for, as writers would have to wait, too; it gets its columns later."""
+        async with database.opened():
+            database.rows("DROP VIEW usage_metrics; ALTER TABLE llm_calls DROP COLUMN org_id")
+        with database.server.connect(database.name) as reader:
+            reader.execute("BEGIN; SELECT * FROM llm_calls")
+            with pytest.raises(NotDelivered, match="answers LockNotAvailable 55P03"):
+                await database.sink().open()
+        async with database.opened() as sink:
+            assert await outcomes(sink, batch_of(call())) == [DELIVERED]
+
+    async def test_older_table_read(self, database, call, batch_of):
+        """A report of an older table, which no sink has opened since, shows what is there."""
+        async with database.opened() as sink:
+            await sink.send(batch_of(call(), call()))
+        kept = {"event_id", "recorded_at", "ended_at", "provider", "input_tokens"}
+        database.rows("DROP VIEW usage_metrics")
+        database.rows(
+            f"ALTER TABLE llm_calls {', '.join(f'DROP COLUMN {name}' for name in COLUMNS if name not in kept)}"
+        )
+        found = [*PostgresStore(database.dsn).calls(Query(provider="openai", success=True))]
+        assert [(each.provider, each.input_tokens, each.model, each.cost, each.labels) for each in found] == [
+            ("openai", 1200, None, None, {})
+        ] * 2
+        assert [*PostgresStore(database.dsn).calls(Query(labels={"team": "a"}, key="k", session="s", model="m"))] == []
+
+    async def test_newer_table_read(self, database, call, batch_of):
+        """A report of a newer table leaves out what it does not know."""
+        async with database.opened() as sink:
+            database.rows("ALTER TABLE llm_calls ADD COLUMN energy_kwh numeric DEFAULT 1")
+            await sink.send(batch_of(call()))
+        (found,) = PostgresStore(database.dsn).calls(Query())
+        assert (found.model, found.cost) == ("gpt-4o", Decimal("0.000123"))
+
+    async def test_anothers_table_read(self, database):
+        """A report of a table that somebody else has made says so."""
+        database.rows("CREATE TABLE llm_calls (id int, model text)")
+        with pytest.raises(StoreError, match="is another's: it has no column event_id"):
+            next(PostgresStore(database.dsn).calls(Query()))
+
     async def test_newer_table(self, database, call, batch_of):
         """A version that does not know a table's newest columns writes into it, and changes nothing."""
         async with database.opened():
@@ -561,6 +621,51 @@ class TestConnection:
         assert database.value("SELECT count(*) FROM llm_calls") == 1
 
 
+@pytest.mark.skipif(not TIMESCALEDB, reason="TimescaleDB is not installed")
+class TestHypertable:
+    @pytest.fixture
+    def timescale(self, servers):
+        """
+        Give an empty database with TimescaleDB.
+        """
+        server = servers.start("postgres", shared_preload_libraries="timescaledb")
+        database = Database(server, "tests")
+        database.rows("CREATE EXTENSION timescaledb")
+        yield database
+        server.stop()
+
+    async def test_retention(self, timescale, call, batch_of):
+        """Calls are there once, in a chunk for each day; chunks that are too old are dropped."""
+        batch = batch_of(*[call(time_ns(day)) for day in (0, -1, -20)])
+        async with timescale.opened(partition="hypertable") as sink:
+            await sink.send(batch)
+            await sink.send(batch)
+        assert timescale.value("SELECT count(*) FROM llm_calls") == 3
+        assert timescale.value("SELECT count(*) FROM show_chunks('llm_calls')") == 3
+        async with timescale.opened(partition="hypertable", retention_days=7) as sink:
+            await sink.send(batch_of(call(time_ns())))
+        assert timescale.value("SELECT count(*) FROM llm_calls") == 3
+
+    async def test_plain_table(self, timescale):
+        """A table that is there in one piece is not mistaken for a hypertable."""
+        async with timescale.opened():
+            pass
+        with pytest.raises(NotDelivered, match="is there, and is no hypertable"):
+            await timescale.sink(partition="hypertable", retention_days=7).open()
+
+
+def handed(server, file):
+    """
+    Copy a file to where the server may read it; gives the copy.
+    """
+    copy = server.folder / "data" / file.name
+    shutil.copyfile(file, copy)
+    copy.chmod(0o600)
+    if server.owner:
+        shutil.chown(copy, server.owner)
+    return copy
+
+
 class TestTls:
     @pytest.fixture
     def issued(self, tmp_path):
@@ -579,11 +684,7 @@ class TestTls:
         def make(certificate, **options):
             server = servers.start("postgres")
             running.append(server)
-            pem = server.folder / "data" / "server.pem"
-            shutil.copyfile(certificate, pem)
-            pem.chmod(0o600)
-            if server.owner:
-                shutil.chown(pem, server.owner)
+            pem = handed(server, certificate)
             for name, value in {"ssl_cert_file": pem, "ssl_key_file": pem, "ssl": "on"}.items():
                 server.rows(f"ALTER SYSTEM SET {name} = '{value}'")
             server.rows("SELECT pg_reload_conf()")
@@ -604,6 +705,24 @@ class TestTls:
         )
         await sink.close()
         assert used == [(True,)]
+
+    async def test_client_certificate(self, secured, issued):
+        """A role that has to show a certificate comes in with it, and is refused without."""
+        server, _ = secured(issued.server)
+        server.rows("CREATE ROLE shop LOGIN; CREATE SCHEMA shop AUTHORIZATION shop")
+        server.rows(f"ALTER SYSTEM SET ssl_ca_file = '{handed(server, issued.authority)}'")
+        rules = server.folder / "data" / "pg_hba.conf"
+        rules.write_text(f"hostssl all shop 127.0.0.1/32 cert\n{rules.read_text()}")
+        server.restart()
+        issued.client.chmod(0o600)
+        pem = str(issued.client)
+        options = {"dsn": server.dsn, "user": "shop", "sslmode": "verify-full", "sslrootcert": str(issued.authority)}
+        sink = plugins.make_sink(SinkSettings("postgres", "postgres", {**options, "sslcert": pem, "sslkey": pem}))
+        await sink.open()
+        await sink.close()
+        assert server.rows("SELECT tableowner FROM pg_tables WHERE tablename = 'llm_calls'") == [("shop",)]
+        with pytest.raises(Unauthorized, match="requires a valid client certificate"):
+            await plugins.make_sink(SinkSettings("postgres", "postgres", options)).open()
 
     @pytest.mark.parametrize(
         ("certificate", "mode", "trusted", "words"),
