@@ -19,6 +19,11 @@ What becomes of a batch when the server answers:
 | 410 | stays in the journal, and the sink is off until the next start |
 | all others, 3xx too, or none | is sent again, after as long as `Retry-After` (seconds or a date) asks for |
 
+An OTLP receiver may take a request and refuse some of its records (`partialSuccess`), without saying which. OTLP
+forbids to send such a request again: all its records go to the dead letters then, with the number of those that were
+refused and the receiver's words as the reason. The others are with the receiver, too. With `body: single` it is always
+clear which record was refused.
+
 Plain http reaches this machine only, unless `allow_http` is set. The metadata services of clouds are refused by name
 and by address, whatever name leads there. URL and header values are never logged: both may hold tokens.
 """
@@ -32,11 +37,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import httpx2
+import msgspec
 
 from otel_llm.delivery.http_address import Url, check_scheme
-from otel_llm.delivery.http_answer import receipt
+from otel_llm.delivery.http_answer import Answer, receipt
 from otel_llm.delivery.http_client import HttpClient, HttpOptions
-from otel_llm.delivery.sink import Batch, Outcome, Receipt, Record, Retry
+from otel_llm.delivery.otlp_answer import partial_success
+from otel_llm.delivery.sink import Batch, Outcome, Receipt, Record, Rejected, Retry
 from otel_llm.errors import OtelLLMError
 from otel_llm.settings.conversion import Unfit, convert
 from otel_llm.settings.secret import Secret
@@ -153,7 +160,7 @@ class WebhookSink:
         outcomes: list[Outcome] = []
         for record in records:
             try:
-                alone = Batch([record])
+                alone = Batch([record], batch.join)
                 (outcome,) = (await self._post(alone)).of(alone)
             except OtelLLMError:
                 if not outcomes:
@@ -171,7 +178,8 @@ class WebhookSink:
         headers = {"content-type": content_type, "webhook-id": message, "webhook-timestamp": moment}
         if self._keys:
             headers["webhook-signature"] = _signatures(self._keys, message, moment, body)
-        return receipt(await self._client.post(self._options.url, body, headers))
+        answer = await self._client.post(self._options.url, body, headers)
+        return _refused(batch, answer) or receipt(answer)
 
 
 def _joined(batch: Batch) -> tuple[bytes, str] | None:
@@ -181,6 +189,21 @@ def _joined(batch: Batch) -> tuple[bytes, str] | None:
     if batch.join is None:
         return None
     return batch.join(record.body for record in batch.records), batch.records[0].content_type
+
+
+def _refused(batch: Batch, answer: Answer) -> Receipt | None:
+    """
+    Give the receipt of a batch whose records an OTLP receiver refused in part.
+    """
+    if batch.join is None or not answer.ok:
+        return None
+    told, count = partial_success(answer), len(batch.records)
+    if told.rejected_log_records <= 0:
+        return None
+    words = msgspec.structs.replace(answer, body=told.error_message.encode())
+    some = f"{told.rejected_log_records} of these {count} records refused, without saying which"
+    reason = f"{'refused' if told.rejected_log_records >= count else some}: {words}"
+    return Receipt([Rejected(reason)] * count)
 
 
 def _array(records: Sequence[Record]) -> tuple[bytes, str]:

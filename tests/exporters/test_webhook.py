@@ -15,7 +15,11 @@ from ipaddress import ip_network
 import pytest
 from google.protobuf import json_format
 from hook_receiver import Answer, Receiver
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from otel_llm import plugins
@@ -365,6 +369,17 @@ class TestDelivery:
         assert (telemetry.records(), telemetry.spans()) == ([], [])
 
 
+def _partial_success(wanted, refused, words):
+    """
+    Give a receiver's answer as OpenTelemetry's own classes write it.
+    """
+    told = ExportLogsPartialSuccess(rejected_log_records=refused, error_message=words)
+    response = ExportLogsServiceResponse(partial_success=told)
+    if wanted == "otlp_proto":
+        return Answer(200, {"content-type": "application/x-protobuf"}, response.SerializeToString())
+    return Answer(200, {"content-type": "application/json"}, json_format.MessageToJson(response).encode())
+
+
 class TestOtlp:
     @pytest.mark.parametrize("compression", ["none", "gzip"])
     @pytest.mark.parametrize(
@@ -382,6 +397,37 @@ class TestOtlp:
         (post,) = receiver.posts
         assert post.headers["content-type"] == content_type
         assert _numbers(read(post.body)) == list(range(20))
+
+    @pytest.mark.parametrize("wanted", ["otlp_proto", "otlp_json"])
+    @pytest.mark.parametrize(
+        ("refused", "body", "sent", "words"),
+        [
+            (0, "array", 3, None),
+            (1, "array", 0, "1 of these 3 records refused, without saying which: 200 OK from 127.0.0.1: too old"),
+            (3, "array", 0, "refused: 200 OK from 127.0.0.1: too old"),
+            (1, "single", 2, "refused: 200 OK from 127.0.0.1: too old"),
+        ],
+    )
+    def test_partial_success(self, open_delivery, receiver, call, tmp_path, wanted, refused, body, sent, words):
+        """Records that a receiver refuses of a request that it takes are in the dead letters, and not sent again."""
+        receiver.script.append(_partial_success(wanted, refused, "too old"))
+        delivery = open_delivery(receiver.url, common={"format": wanted}, body=body)
+        _deliver(delivery, [call() for _ in range(3)])
+        stats = stats_of(delivery)
+        assert (stats.events_sent, stats.dead, len(receiver.posts)) == (sent, 3 - sent, 3 if body == "single" else 1)
+        letters = "".join(path.read_text() for path in tmp_path.rglob("*dead*/*.jsonl"))
+        assert letters.count(words or "refused") == 3 - sent
+
+    @pytest.mark.parametrize("content_type", ["application/json", "application/x-protobuf", "text/html"])
+    @pytest.mark.parametrize(
+        "body", [b"", b"ok", b"{}", b"null", b'{"partialSuccess": null}', b"\xff" * 20, b"\x0a\x08"]
+    )
+    def test_another_answer(self, open_delivery, receiver, call, content_type, body):
+        """An answer that is not OTLP's says nothing against the records."""
+        receiver.script.append(Answer(200, {"content-type": content_type}, body))
+        delivery = open_delivery(receiver.url, common={"format": "otlp_json"})
+        _deliver(delivery, [call()])
+        assert (stats_of(delivery).events_sent, stats_of(delivery).dead) == (1, 0)
 
     def test_single(self, open_delivery, receiver, call):
         """With `single` each record is an OTLP request of its own."""
