@@ -147,18 +147,18 @@ class WebhookSink:
 
     async def send(self, batch: Batch) -> Receipt:
         if self._options.body == "single":
-            return Receipt(await self._one_by_one(batch.records))
+            return Receipt(await self._one_by_one(batch))
         return await self._post(batch)
 
     async def close(self) -> None:
         await self._client.close()
 
-    async def _one_by_one(self, records: Sequence[Record]) -> Sequence[Outcome]:
+    async def _one_by_one(self, batch: Batch) -> Sequence[Outcome]:
         """
         Send in order, and stop where the server does not answer as it should.
         """
         outcomes: list[Outcome] = []
-        for record in records:
+        for record in batch.records:
             try:
                 alone = Batch([record], batch.join)
                 (outcome,) = (await self._post(alone)).of(alone)
@@ -169,7 +169,7 @@ class WebhookSink:
             outcomes.append(outcome)
             if isinstance(outcome, Retry):
                 break
-        return [*outcomes, *[outcomes[-1]] * (len(records) - len(outcomes))]
+        return [*outcomes, *[outcomes[-1]] * (len(batch.records) - len(outcomes))]
 
     async def _post(self, batch: Batch) -> Receipt:
         body, content_type = _joined(batch) or self._body(batch.records)
