@@ -30,8 +30,9 @@ The role needs
   may make and drop partitions, so that records go to those that are there, and nothing is dropped.
 
 `partition` shapes a new table; one that is there stays as it is, and has to be of that shape, or `partition` has to be
-`none`, which takes all. Indexes, too, come with a new table only, since making one holds up all writing: what a new
-version's table has more is made by hand, with `CREATE INDEX CONCURRENTLY`.
+`none`, which takes all. Indexes, too, come with a new table only, since making one holds up all writing: on `ended_at`,
+`response_model`, `provider`, `key_hash`, `response_id` and `trace_id`. What an older table lacks of them is made by
+hand, with `CREATE INDEX CONCURRENTLY`, where it has partitions on each of those.
 
 - `partition: day` makes a partition for each day (UTC), a day ahead, and drops those that are older than
   `retention_days`. Records of days that are far from now (after tomorrow, more than 35 days back, more than

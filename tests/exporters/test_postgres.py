@@ -750,6 +750,15 @@ async def test_query_of_the_page(database, call, batch_of):
     assert (model, calls, tokens, cost, p95) == ("gpt-4o-2024-11-20", 2, 2512, Decimal("0.000246"), 813)
 
 
+async def test_indexes_of_the_page(database):
+    """A new table has an index on each column that is told, beside its keys."""
+    told = re.search(r"all writing: on (.*?)\.", postgres.__doc__, re.DOTALL)[1]
+    async with database.opened():
+        found = database.rows("SELECT indexdef FROM pg_indexes WHERE tablename = 'llm_calls'")
+    indexes = [each for (each,) in found if not each.startswith("CREATE UNIQUE")]
+    assert sorted(re.findall(r"\((\w+)\)", "".join(indexes))) == sorted(re.findall(r"`(\w+)`", told))
+
+
 async def test_columns_of_both_stores(database):
     """The table has the columns that SQLite's has."""
     async with database.opened():

@@ -149,6 +149,19 @@ def test_processes(server, tmp_path):
     assert server.rows("SELECT count(*), count(DISTINCT event_id) FROM llm_calls") == [(6000, 6000)]
 
 
+def test_clash(server, deliver):
+    """Calls that clash with a key of the operator's go to the dead letters, those alone; all others arrive."""
+    delivery = deliver()
+    delivery.append(call(0))
+    assert delivery.flush(60)
+    server.rows("CREATE UNIQUE INDEX one_each ON llm_calls (input_tokens)")
+    for number in (*range(300), 7):
+        delivery.append(call(number))
+    assert delivery.flush(60)
+    assert (stats(delivery).dead, stats(delivery).unaccounted) == (2, 0)
+    assert server.rows("SELECT input_tokens::int FROM llm_calls ORDER BY 1") == [(number,) for number in range(300)]
+
+
 def test_paused(server, deliver):
     """A server that stands still for a while gets each call once."""
     delivery = deliver()
