@@ -1,13 +1,15 @@
 """
-What each tier beyond the process costs per record: Kafka, a Collector that reads from it, ClickHouse.
+What each tier beyond the process costs per record: Kafka, a Collector that reads from it, ClickHouse, PostgreSQL.
 
     python benchmarks/tiers.py [--quick]
 
-Records are those of a real call in the format `otlp_proto`. The CPU time of broker and Collector is what the system
-counted for their processes while so many records went through; ClickHouse runs in a process of its own, embedded.
+Records are those of a real call in the format `otlp_proto`. The CPU time of broker, Collector and PostgreSQL is what
+the system counted for their processes while so many records went through; ClickHouse runs in a process of its own,
+embedded.
 """
 
 import argparse
+import asyncio
 import multiprocessing
 import os
 import resource
@@ -23,10 +25,13 @@ from typing import Any, NamedTuple
 import cramjam
 import zstandard
 from confluent_kafka import Consumer, Producer, TopicPartition
+from otel_llm_exporters.postgres import PostgresOptions, PostgresSink
 from sinks import Sample
 from table import machine, render
 
+from otel_llm.delivery.sink import Batch, Delivered, Record
 from otel_llm.formats import find
+from otel_llm.settings.secret import Secret
 from otel_llm.telemetry.event import Event
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +124,50 @@ def clickhouse(events: list[Event]) -> Tier:
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_clickhouse, (events,))
+
+
+def postgres(events: list[Event]) -> Tier:
+    """
+    Insert rows by the sink, a batch after the other into a partition a day; disk is that of table and indexes.
+    """
+    from tests.servers import postgres
+
+    batches = [_batch(events[start : start + BATCH]) for start in range(0, len(events), BATCH)]
+    with stopped(postgres.start(fsync="on", full_page_writes="on")) as server:
+        used, seconds = asyncio.run(_written(server, batches))
+        ((disk,),) = server.rows(
+            "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('llm_calls') WHERE isleaf"
+        )
+    return Tier(used * 1e6 / len(events), len(events) / seconds, float(disk) / len(events))
+
+
+def _batch(events: list[Event]) -> Batch:
+    return Batch([Record(event, find("otel").encode(event)) for event in events])
+
+
+async def _written(server: Any, batches: list[Batch]) -> tuple[float, float]:
+    """
+    Write all batches; gives the server's CPU seconds, and how long it took.
+    """
+    sink = PostgresSink(PostgresOptions(dsn=Secret(server.dsn), partition="day"))
+    await sink.open()
+    began, before = time.perf_counter(), _with_children(server.pid)
+    for batch in batches:
+        receipt = await sink.send(batch)
+        if not all(isinstance(outcome, Delivered) for outcome in receipt.of(batch)):
+            raise SystemExit("postgres does not take the records")
+    measured = _with_children(server.pid) - before, time.perf_counter() - began
+    await sink.close()
+    return measured
+
+
+def _with_children(pid: int) -> float:
+    """
+    Give the CPU seconds that a process and its children, the ended ones too, have used.
+    """
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15]
+    return sum(map(cpu, (pid, *map(int, children)))) + sum(map(int, ended)) / _TICK
 
 
 def _produced(broker: Any, messages: list[bytes]) -> Tier:
@@ -223,7 +272,10 @@ def main() -> None:
     sys.path.append(str(ROOT))
     events = varied(Sample().events(count))
     messages = [find("otlp_proto").encode(event) for event in events]
-    measured = kafka_and_collector(messages) | {"ClickHouse, otel_logs and llm_calls": clickhouse(events)}
+    measured = kafka_and_collector(messages) | {
+        "ClickHouse, otel_logs and llm_calls": clickhouse(events),
+        "PostgreSQL, llm_calls in partitions, one writer": postgres(events),
+    }
     rows = [
         [name, f"{tier.cpu:.1f}", f"{tier.per_second:,.0f}", "-" if tier.disk is None else f"{tier.disk:,.0f}"]
         for name, tier in measured.items()
