@@ -41,9 +41,9 @@ What becomes of a record, by the status of its item:
 A request that is refused as a whole is treated as the webhook sink does, and where a server cannot be reached or
 answers 502, 503 or 504, the next one of `url` is asked.
 
-Tested with OpenSearch 3.8 and 2.19, without their security plugin, and with VictoriaLogs. Elasticsearch itself was
-never met: its type `flattened` for `labels`, its API keys and cloud ids, and basic authentication of either, only by a
-server of ours that follows the documentation; the rights are those of the documentation, too.
+Tested with OpenSearch 3.8, with 2.19 and its security plugin (basic authentication, and the rights above), and with
+VictoriaLogs. Elasticsearch itself was never met: its type `flattened` for `labels`, its API keys and its cloud ids were
+tested with a server of ours that follows the documentation, from which its rights are, too.
 """
 
 import base64

@@ -12,11 +12,13 @@ import pytest
 from otel_llm import plugins
 from otel_llm.delivery import breaker, setup
 from otel_llm.delivery.delivery import Delivery
-from otel_llm.delivery.sink import DELIVERED, Batch, Record
+from otel_llm.delivery.sink import DELIVERED, Batch, Record, Retry
 from otel_llm.delivery.spec import DeliverySettings
+from otel_llm.errors import Unauthorized
 from otel_llm.formats import FORMATS
 from otel_llm.settings import SinkCommon, SinkSettings
 from otel_llm.telemetry.event import Resource
+from tests.servers.opensearch_secured import PASSWORD, STRANGER, USER
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -50,6 +52,14 @@ def node(servers):
     Give an OpenSearch of our own.
     """
     return servers.start("opensearch")
+
+
+@pytest.fixture(scope="module")
+def secured(servers):
+    """
+    Give an OpenSearch that asks who is there.
+    """
+    return servers.start("opensearch_secured")
 
 
 def stats_of(delivery):
@@ -192,6 +202,54 @@ def test_mapping_of_another(node, open_delivery, call, tmp_path):
     assert (stats_of(delivery).events_sent, stats_of(delivery).dead) == (2, 1)
     (letters,) = tmp_path.rglob("*dead*/*.jsonl")
     assert "mapper_parsing_exception: failed to parse field [attributes.model] of type [long]" in letters.read_text()
+
+
+class TestLogIn:
+    @pytest.fixture
+    async def send_as(self, secured, call):
+        """
+        Give a function that opens a sink for a user and sends a record.
+        """
+
+        async def send(user="", password="", **options):
+            login = {"username": user, "password": password} if user else {}
+            sink = plugins.make_sink(
+                SinkSettings("calls", "elasticsearch", {"url": secured.endpoint, **login, **options})
+            )
+            event = call()
+            batch = Batch([Record(event, FORMATS["gateway_log"].encode(event))])
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(sink.close)
+                await sink.open()
+                (outcome,) = (await sink.send(batch)).of(batch)
+            return outcome
+
+        return send
+
+    @pytest.mark.parametrize("options", [{}, {"index": "llm-calls", "data_stream": True}], ids=["index", "data stream"])
+    async def test_rights(self, send_as, options):
+        """The rights that the page names are enough to install the template and to write."""
+        assert await send_as(USER, PASSWORD, **options) == DELIVERED
+
+    @pytest.mark.parametrize(("user", "password"), [("", ""), (USER, "wrong"), ("nobody", PASSWORD)])
+    async def test_unknown(self, send_as, user, password):
+        """Who is not known is told so at once."""
+        with pytest.raises(Unauthorized, match=r"^401 Unauthorized from 127\.0\.0\.1"):
+            await send_as(user, password)
+
+    @pytest.mark.parametrize(
+        ("install_template", "right"), [(True, "indices:admin/index_template/put"), (False, "indices:data/write/bulk")]
+    )
+    async def test_without_rights(self, send_as, install_template, right):
+        """Who lacks a right is told which."""
+        with pytest.raises(Unauthorized, match=rf"^403 Forbidden from .*no permissions for \[{right}\]"):
+            await send_as(STRANGER, PASSWORD, install_template=install_template)
+
+    async def test_another_index(self, send_as):
+        """A record for an index without the right to it waits."""
+        outcome = await send_as(USER, PASSWORD, index="another")
+        assert "403 Forbidden from 127.0.0.1: security_exception: no permissions" in outcome.reason
+        assert isinstance(outcome, Retry)
 
 
 def test_victorialogs(servers, open_delivery, calls, told):

