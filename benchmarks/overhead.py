@@ -5,7 +5,8 @@ What instrumentation costs a call: otel-llm beside its peers.
 
 Each peer lives in a process of its own, with its own environment. All of them first make the calls bare, then
 instrumented, a block of calls each in random order. A peer's overhead is the difference between the two in the same
-process, minus the drift of the process that stays bare.
+process, minus the drift of the process that stays bare. Two processes of one peer differ by a fifth, by where their
+memory happens to lie; so each figure is the mean over several.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -74,7 +76,7 @@ class Process:
         self.name = name
         self.peer = PEERS[name]
         python = environments.binary(self.peer.environment)
-        environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", **variables}
+        environ = {**os.environ, "PYTHONWARNINGS": "ignore", **variables}
         self._process = subprocess.Popen(
             [python, str(HERE / "worker.py"), name],
             env=environ,
@@ -171,6 +173,26 @@ class Session:
         return rounds
 
 
+def _over_processes(times: int, make: Callable[[], Session]) -> tuple[dict[str, dict[str, Figure]], dict[str, Any]]:
+    """
+    Measure so often, each time with new processes; give the means.
+    """
+    runs = []
+    for time in range(times):
+        print(f"processes {time + 1} of {times}", file=sys.stderr)
+        runs.append(make().overheads())
+    scenarios, versions = runs[0]
+    figures = {
+        scenario: {peer: _mean([run[scenario][peer] for run, _ in runs]) for peer in peers}
+        for scenario, peers in scenarios.items()
+    }
+    return figures, versions
+
+
+def _mean(figures: list[Figure]) -> Figure:
+    return {kind: statistics.mean(each[kind] for each in figures) for kind in _KINDS}
+
+
 def _added(bare: Rounds | None, instrumented: Rounds) -> dict[str, Figure]:
     """
     Take from each peer's difference the drift of the process that stayed bare, round by round.
@@ -244,7 +266,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds of a chat and a stream")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT_PEERS)
     parser.add_argument("--scenarios", nargs="+", choices=CALLS, default=tuple(CALLS))
-    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=8, help="of each process")
+    parser.add_argument("--processes", type=int, default=6, help="of each peer, one after another")
     parser.add_argument("--no-unsampled", action="store_true", help="leave out the unsampled chat call")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
     return parser.parse_args()
@@ -256,16 +279,17 @@ def main() -> None:
     """
     asked = _arguments()
     peers = tuple(dict.fromkeys(("none", *asked.peers)))
-    scenarios, rounds = tuple(asked.scenarios), asked.rounds
+    scenarios, rounds, times = tuple(asked.scenarios), asked.rounds, asked.processes
     if asked.quick:
-        scenarios, rounds = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 4
-    figures, versions = Session(peers, scenarios, rounds).overheads()
+        scenarios, rounds, times = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 4, 2
+    figures, versions = _over_processes(times, lambda: Session(peers, scenarios, rounds))
     if not asked.no_unsampled:
         chosen = tuple(peer for peer in peers if peer in UNSAMPLED_PEERS)
-        unsampled, _ = Session(chosen, ("chat",), rounds, {"OTEL_TRACES_SAMPLER": "always_off"}).overheads()
+        variables = {"OTEL_TRACES_SAMPLER": "always_off"}
+        unsampled, _ = _over_processes(times, lambda: Session(chosen, ("chat",), rounds, variables))
         figures["chat, unsampled"] = unsampled["chat"]
     figures = _with_slopes(figures)
-    print(f"{machine()}; {rounds} rounds\n\n{_tables(figures, peers)}")
+    print(f"{machine()}; {times} processes of each, {rounds} rounds\n\n{_tables(figures, peers)}")
     if asked.out:
         asked.out.write_text(json.dumps({"machine": machine(), "versions": versions, "figures": figures}, indent=1))
 

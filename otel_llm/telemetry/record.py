@@ -5,12 +5,14 @@
 starts with, the record is complete by itself.
 """
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from msgspec import defstruct, to_builtins
 from msgspec.structs import astuple
 
-from otel_llm.call import Call, Failure, Parameters, Usage
+from otel_llm.call import Attempt, Call, Failure, Parameters, RateLimit, Usage
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry.redaction import Redactor
 from otel_llm.telemetry.semconv import (
@@ -20,14 +22,13 @@ from otel_llm.telemetry.semconv import (
     OPENAI_API_TYPES,
     OPENAI_PROVIDERS,
     OPERATION,
-    PARAMETER_NAMES,
+    PARAMETERS,
     PROVIDER,
     REQUEST_MODEL,
     RESPONSE_MODEL,
     SERVER_ADDRESS,
     SERVER_PORT,
     USAGE,
-    USAGE_NAMES,
 )
 
 Attributes = dict[str, object]
@@ -57,28 +58,33 @@ def described(call: Call, cost: Cost) -> Attributes:
     """
     Give what a finished call's span and record both carry.
     """
-    attributes: Attributes = {"otel_llm.attempts": max(len(call.attempts), 1)}
-    _put(attributes, PARAMETER_NAMES, astuple(call.parameters))
-    _put(attributes, USAGE_NAMES, astuple(call.usage))
-    attributes["otel_llm.usage_source"] = call.usage_source
-    _put(attributes, _RESPONSE_NAMES, (call.response_model, call.response_id, call.response_status, call.http_status))
-    if call.finish_reasons:
-        attributes["gen_ai.response.finish_reasons"] = call.finish_reasons
-    if call.parameters.choice_count not in {None, 1}:
-        attributes["gen_ai.request.choice.count"] = call.parameters.choice_count
-    if call.stream:
-        attributes["gen_ai.request.stream"] = True
-        if call.first_chunk_ns is not None:
-            attributes["gen_ai.response.time_to_first_chunk"] = call.first_chunk_ns / 1e9
-    if call.failure is not None:
-        attributes[ERROR_TYPE] = call.failure.type
-    identity = call.identity
-    _put(attributes, _IDENTITY_NAMES, (identity.user_id, identity.session_id, identity.conversation_id))
+    identity, parameters = call.identity, call.parameters
+    total = None if cost.total is None else float(cost.total)
+    attributes = _shared(
+        max(len(call.attempts), 1),
+        *_asked(parameters),
+        None if parameters.choice_count == 1 else parameters.choice_count,
+        *_counted(call.usage),
+        call.usage_source,
+        call.response_model,
+        call.response_id,
+        call.response_status,
+        call.http_status,
+        call.finish_reasons or None,
+        call.stream or None,
+        call.first_chunk_ns / 1e9 if call.stream and call.first_chunk_ns is not None else None,
+        None if call.failure is None else call.failure.type,
+        identity.user_id,
+        identity.session_id,
+        identity.conversation_id,
+        total,
+        total,
+        None if total is None else cost.source,
+    )
     if call.provider in OPENAI_PROVIDERS:
-        attributes.update(_openai(call))
+        attributes |= _openai(call)
     for name, value in call.labels.items():
         attributes[f"otel_llm.label.{name}"] = value
-    _put_total(attributes, cost)
     return attributes
 
 
@@ -86,36 +92,41 @@ def recorded(call: Call, cost: Cost, event_id: str, redactor: Redactor) -> Attri
     """
     Give what only the record carries.
     """
-    seconds = call.duration_ns / 1e9
-    attributes: Attributes = {
-        EVENT_ID: event_id,
-        "otel_llm.event.type": event_type(call),
-        "otel_llm.status": call.status,
-        "otel_llm.start_time_unix_nano": call.started_ns,
-        "otel_llm.duration": seconds,
-        "otel_llm.request.id": call.request_id or event_id,
-        "otel_llm.api.type": call.api,
-        "http.request.method": call.method,
-        "url.path": call.path,
-    }
-    _put(attributes, _SIZE_NAMES, (call.request_bytes, call.response_bytes))
-    if call.first_byte_ns is not None:
-        attributes["otel_llm.time_to_first_byte"] = call.first_byte_ns / 1e9
-    if call.stream:
-        _put(attributes, ("otel_llm.tokens_per_second",), (_tokens_per_second(call),))
+    identity, usage = call.identity, call.usage
+    attributes = _own(
+        event_id,
+        event_type(call),
+        call.status,
+        call.started_ns,
+        call.duration_ns / 1e9,
+        call.request_id or event_id,
+        call.api,
+        call.method,
+        call.path,
+        call.request_bytes,
+        call.response_bytes,
+        None if call.first_byte_ns is None else call.first_byte_ns / 1e9,
+        _tokens_per_second(call) if call.stream else None,
+        identity.project_id,
+        identity.project_name,
+        identity.org_id,
+        identity.experiment_id,
+        call.parent_request_id,
+        call.fallback_index,
+        call.route_alias,
+        usage.cache_write_1h_tokens,
+        usage.web_searches,
+        *astuple(call.key),
+        None if call.parent_request_id is None else True,
+        *_NO_RATE_LIMIT if call.rate_limit is None else astuple(call.rate_limit),
+    )
     _put_cost(attributes, cost)
     if len(call.attempts) > 1:
-        attributes["otel_llm.attempt_log"] = _attempt_log(call)
-    _put(attributes, _REFERENCE_NAMES, _references(call))
-    _put(attributes, _KEY_NAMES, astuple(call.key))
-    if call.parent_request_id is not None:
-        attributes["otel_llm.is_fallback"] = True
-    if call.rate_limit is not None:
-        _put(attributes, _RATE_LIMIT_NAMES, astuple(call.rate_limit))
+        attributes["otel_llm.attempt_log"] = list(map(_attempt, call.attempts))
     if call.cache is not None:
-        _put(attributes, _CACHE_NAMES, astuple(call.cache))
+        attributes |= _cached(*astuple(call.cache))
     if call.failure is not None:
-        attributes.update(_failed(call.failure, redactor))
+        attributes |= _failed(call.failure, redactor)
     return attributes
 
 
@@ -162,10 +173,57 @@ def event_type(call: Call) -> str:
     return "error" if call.failure is not None else "api_call"
 
 
-_RESPONSE_NAMES = (RESPONSE_MODEL, "gen_ai.response.id", "gen_ai.response.status", HTTP_STATUS)
-_IDENTITY_NAMES = ("user.id", "session.id", "gen_ai.conversation.id")
-_SIZE_NAMES = ("http.request.body.size", "http.response.body.size")
-_REFERENCE_NAMES = (
+def _named(*names: str) -> Callable[..., Attributes]:
+    """
+    Give a function that puts names to values in their order and leaves out the absent ones.
+
+    msgspec does it several times as fast as a loop could.
+    """
+    fields = {f"value_{at}": name for at, name in enumerate(names)}
+    Row = defstruct("Row", [(field, Any, None) for field in fields], rename=fields, omit_defaults=True, gc=False)  # noqa: N806
+    return lambda *values: to_builtins(Row(*values))
+
+
+_ASKED = {field: name for field, name in PARAMETERS.items() if name is not None}
+_COUNTED = {field: name for field, name in USAGE.items() if name is not None}
+_asked = attrgetter(*_ASKED)
+_counted = attrgetter(*_COUNTED)
+
+_shared = _named(
+    "otel_llm.attempts",
+    *_ASKED.values(),
+    "gen_ai.request.choice.count",
+    *_COUNTED.values(),
+    "otel_llm.usage_source",
+    RESPONSE_MODEL,
+    "gen_ai.response.id",
+    "gen_ai.response.status",
+    HTTP_STATUS,
+    "gen_ai.response.finish_reasons",
+    "gen_ai.request.stream",
+    "gen_ai.response.time_to_first_chunk",
+    ERROR_TYPE,
+    "user.id",
+    "session.id",
+    "gen_ai.conversation.id",
+    "gen_ai.usage.cost",
+    "operation.cost",
+    "otel_llm.cost.source",
+)
+_own = _named(
+    EVENT_ID,
+    "otel_llm.event.type",
+    "otel_llm.status",
+    "otel_llm.start_time_unix_nano",
+    "otel_llm.duration",
+    "otel_llm.request.id",
+    "otel_llm.api.type",
+    "http.request.method",
+    "url.path",
+    "http.request.body.size",
+    "http.response.body.size",
+    "otel_llm.time_to_first_byte",
+    "otel_llm.tokens_per_second",
     "otel_llm.project.id",
     "otel_llm.project.name",
     "otel_llm.org.id",
@@ -175,15 +233,12 @@ _REFERENCE_NAMES = (
     "otel_llm.route.alias",
     "otel_llm.cache_write_1h_tokens",
     "otel_llm.web_searches",
-)
-_KEY_NAMES = (
     "otel_llm.key.id",
     "otel_llm.key.name",
     "otel_llm.key.hash",
     "otel_llm.virtual_key.id",
     "otel_llm.virtual_key.name",
-)
-_RATE_LIMIT_NAMES = (
+    "otel_llm.is_fallback",
     "otel_llm.ratelimit.requests.limit",
     "otel_llm.ratelimit.requests.remaining",
     "otel_llm.ratelimit.requests.reset",
@@ -191,7 +246,7 @@ _RATE_LIMIT_NAMES = (
     "otel_llm.ratelimit.tokens.remaining",
     "otel_llm.ratelimit.tokens.reset",
 )
-_CACHE_NAMES = (
+_cached = _named(
     "otel_llm.cache.hit",
     "otel_llm.cache.type",
     "otel_llm.cache.store",
@@ -201,6 +256,11 @@ _CACHE_NAMES = (
     "otel_llm.cache.embedding.model",
     "otel_llm.cache.embedding.input_tokens",
 )
+_openai_own = _named("openai.api.type", "openai.response.service_tier", "openai.response.system_fingerprint")
+_attempted = _named("seconds", "status", "request_id", "retry_after", "error_type")
+
+_NO_RATE_LIMIT = astuple(RateLimit())
+
 _COST_PARTS = {
     "otel_llm.cost.input": "input",
     "otel_llm.cost.output": "output",
@@ -227,18 +287,10 @@ _COST_NAMES = frozenset(
         "otel_llm.cost.unknown_reason",
     }
 )
-_BILLED = {field: name for field, name in USAGE.items() if name is not None} | {
+_BILLED = _COUNTED | {
     "cache_write_1h_tokens": "otel_llm.cache_write_1h_tokens",
     "web_searches": "otel_llm.web_searches",
 }
-
-
-def _put(attributes: Attributes, names: tuple[str | None, ...], values: tuple[object, ...]) -> None:
-    if values.count(None) == len(values):
-        return
-    for at, value in enumerate(values):
-        if value is not None and (name := names[at]) is not None:
-            attributes[name] = value
 
 
 def _put_total(attributes: Attributes, cost: Cost) -> None:
@@ -258,30 +310,10 @@ def _put_cost(attributes: Attributes, cost: Cost) -> None:
 
 
 def _openai(call: Call) -> Attributes:
-    attributes: Attributes = {}
-    _put(
-        attributes,
-        ("openai.api.type", "openai.response.service_tier", "openai.response.system_fingerprint"),
-        (OPENAI_API_TYPES.get(call.api), call.service_tier, call.system_fingerprint),
-    )
+    attributes = _openai_own(OPENAI_API_TYPES.get(call.api), call.service_tier, call.system_fingerprint)
     if call.parameters.service_tier not in {None, "auto"}:
         attributes["openai.request.service_tier"] = call.parameters.service_tier
     return attributes
-
-
-def _references(call: Call) -> tuple[object, ...]:
-    identity, usage = call.identity, call.usage
-    return (
-        identity.project_id,
-        identity.project_name,
-        identity.org_id,
-        identity.experiment_id,
-        call.parent_request_id,
-        call.fallback_index,
-        call.route_alias,
-        usage.cache_write_1h_tokens,
-        usage.web_searches,
-    )
 
 
 def _tokens_per_second(call: Call) -> float | None:
@@ -294,22 +326,15 @@ def _tokens_per_second(call: Call) -> float | None:
     return call.usage.output_tokens / (elapsed / 1e9) if elapsed > 0 else None
 
 
-def _attempt_log(call: Call) -> list[Attributes]:
-    log: list[Attributes] = []
-    for attempt in call.attempts:
-        row: Attributes = {"seconds": attempt.duration_ns / 1e9}
-        _put(
-            row,
-            ("status", "request_id", "retry_after", "error_type"),
-            (attempt.status, attempt.request_id, attempt.retry_after, attempt.error_type),
-        )
-        log.append(row)
-    return log
+def _attempt(attempt: Attempt) -> Attributes:
+    seconds = attempt.duration_ns / 1e9
+    return _attempted(seconds, attempt.status, attempt.request_id, attempt.retry_after, attempt.error_type)
 
 
 def _failed(failure: Failure, redactor: Redactor) -> Attributes:
     attributes: Attributes = {}
-    _put(attributes, ("exception.type",), (failure.exception_type,))
+    if failure.exception_type is not None:
+        attributes["exception.type"] = failure.exception_type
     if failure.message:
         attributes["otel_llm.error.message"] = redactor.text(failure.message[:_MOST_READ])[:MAX_MESSAGE]
     if failure.exception_type:

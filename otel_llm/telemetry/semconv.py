@@ -7,8 +7,6 @@ Source: OpenTelemetry GenAI semantic conventions, schema `gen-ai-dev/1.42.0-dev`
 
 from typing import Final
 
-from otel_llm.call import Parameters, Usage
-
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 
 OPERATION: Final = "gen_ai.operation.name"
@@ -65,9 +63,6 @@ USAGE: Final[dict[str, str | None]] = {
     "web_searches": None,
 }
 """Field of `Usage` to attribute."""
-
-PARAMETER_NAMES: Final = tuple(PARAMETERS[field] for field in Parameters.__struct_fields__)
-USAGE_NAMES: Final = tuple(USAGE[field] for field in Usage.__struct_fields__)
 
 OPENAI_API_TYPES: Final = {"openai_chat": "chat_completions", "openai_responses": "responses"}
 """Dialect to `openai.api.type`."""

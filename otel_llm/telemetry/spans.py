@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
@@ -130,10 +131,34 @@ def close_span(call_span: CallSpan, call: Call, attributes: Mapping[str, object]
             span.set_attributes(_enrichment(span, attributes))  # type: ignore[arg-type]
         return
     if span.is_recording():
-        span.set_attributes(attributes)  # type: ignore[arg-type]
+        _put(span, attributes)
         if call.failure is not None:
             span.set_status(Status(StatusCode.ERROR, message))
     span.end(call.started_ns + call.duration_ns)
+
+
+def _put(span: Span, attributes: Mapping[str, object]) -> None:
+    """
+    Set attributes that are plain values already; to clean them takes the SDK longer than all else it does with a span.
+    """
+    held = getattr(span, "_attributes", None)
+    if type(held) is BoundedAttributes and _holds(held, len(attributes)):
+        with held._lock:  # noqa: SLF001 - the SDK has no word for it
+            held._dict.update(attributes)  # type: ignore[arg-type]  # noqa: SLF001
+    else:
+        span.set_attributes(attributes)  # type: ignore[arg-type]
+
+
+def _holds(held: BoundedAttributes, more: int) -> bool:
+    """
+    Tell whether none of the operator's limits is touched, and the SDK keeps attributes in the way we know.
+    """
+    if held.max_value_len is not None or not _KNOWN:
+        return False
+    return held.maxlen is None or len(held) + more <= held.maxlen
+
+
+_KNOWN = vars(BoundedAttributes(immutable=False)).keys() >= {"_dict", "_lock", "maxlen", "max_value_len"}
 
 
 def abandon_span(call_span: CallSpan) -> None:

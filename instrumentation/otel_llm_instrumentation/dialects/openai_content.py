@@ -100,7 +100,7 @@ class Transcript:
 
 def _input_message(message: dict[str, Any]) -> Message:
     role, name = message.get("role"), message.get("name")
-    if role in {"tool", "function"}:
+    if role in ("tool", "function"):
         told: list[Part] = [parts.tool_response(message.get("tool_call_id"), message.get("content"))]
     else:
         told = list(_message_parts(message))
@@ -117,7 +117,7 @@ def finish_reason(reason: object) -> str:
     """
     Give the schemas' word for why a choice ended.
     """
-    if reason in {"tool_calls", "function_call"}:
+    if reason in ("tool_calls", "function_call"):
         return "tool_call"
     return reason if isinstance(reason, str) and reason else "error"
 

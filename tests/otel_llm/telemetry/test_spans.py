@@ -6,7 +6,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -54,9 +54,9 @@ class Tracing:
     A tracer provider of its own, and the spans that ended.
     """
 
-    def __init__(self):
+    def __init__(self, limits=None):
         self._exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
+        self.provider = TracerProvider(span_limits=limits)
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def open(self, provider="openai"):
@@ -313,3 +313,29 @@ class TestSomebodyElsesSpan:
         note_attempt(opened, 1, 200)
         close_span(opened, full_call, described(full_call, full_cost), None)
         assert (dict(outer.attributes), caplog.records) == (CHAT, [])
+
+
+LIMITS = {
+    "none set": SpanLimits(),
+    "few attributes": SpanLimits(max_span_attributes=8),
+    "just enough": SpanLimits(max_span_attributes=128, max_attributes=4),
+    "short values": SpanLimits(max_span_attribute_length=3),
+    "unlimited": SpanLimits(max_span_attributes=SpanLimits.UNSET, max_attributes=SpanLimits.UNSET),
+}
+
+
+class TestAttributes:
+    @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+    def test_a_span_holds_what_the_sdk_would_make_it_hold(self, full_call, full_cost, limits):
+        """
+        Attributes that are set without the SDK's cleaning look as if cleaned, and keep to the operator's limits.
+        """
+        tracing, attributes = Tracing(limits), described(full_call, full_cost)
+        cleaned = tracing.provider.get_tracer("otel_llm").start_span("by the SDK", attributes=STARTED)
+        cleaned.set_attributes(attributes)
+        cleaned.end()
+        close_span(tracing.open(), full_call, attributes, None)
+        theirs, ours = tracing.ended
+        assert dict(ours.attributes) == dict(theirs.attributes)
+        assert ours.dropped_attributes == theirs.dropped_attributes
+        assert {*map(type, ours.attributes.values())} <= {str, int, float, bool, tuple}
