@@ -128,6 +128,22 @@ def test_gateway(server, run, configured, keeper):
     assert len(keeper.events(scope=SCOPE)) == 8
 
 
+def test_gateway_waits_for_a_member(run, configured, keeper):
+    """
+    While a member is down, the spans of its traces wait at the other, and arrive when it is back.
+    """
+    inside = [f"127.0.0.1:{ports.free()}" for _ in range(2)]
+    settings = {"GATEWAY_PEERS": ",".join(inside), "GATEWAY_WAIT": "1s", "GATEWAY_SAMPLE_PERCENT": "100"}
+    first, second = (configured("gateway", keeper, GATEWAY_LISTEN=listen, **settings) for listen in inside)
+    second.kill()
+    traces = [f"{number:032x}" for number in range(1, 13)]
+    run(CALLS, first, *(f"gpt-4o-mini@{trace}" for trace in traces))
+    assert len(keeper.events(12, SCOPE)) == 12
+    assert 0 < len(keeper.spans(1, SCOPE)) < 12
+    second.start()
+    assert sorted(span.trace_id for span in keeper.spans(12, SCOPE)) == traces
+
+
 @pytest.fixture
 def redacted(server, run, configured, started):
     """

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import collector
+
 FOLDER = Path(__file__).parents[2] / "collector-config"
 FILES = sorted(FOLDER.glob("*.yaml"))
 
@@ -32,3 +34,15 @@ def test_variables(readme):
     read = dict(re.findall(r"\$\{env:(\w+):-([^}]*)\}", texts))
     told = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^`|]*?)`? \|", readme, re.MULTILINE))
     assert told == read
+
+
+def test_versions(readme):
+    """
+    The versions are those of the parts that the tests run, and of the image that the compose file names.
+    """
+    versions = {version for kind in collector._MODULES.values() for version in kind.values()}
+    parts = sorted(version.removeprefix("v").removesuffix(".0") for version in versions if version.startswith("v0."))
+    assert f"a real Collector {parts[-1]}, built of parts from {parts[0]} to {parts[-1]}," in readme
+    assert f"**Take {parts[-1]} or later.**" in readme
+    compose = (FOLDER.parent / "examples" / "compose.yaml").read_text()
+    assert f"otel/opentelemetry-collector-contrib:{parts[-1]}.0" in compose

@@ -99,6 +99,20 @@ def test_nothing_is_written_but_the_journal(container):
     assert (volume["emptyDir"]["sizeLimit"], environment(container)["OTEL_LLM_JOURNAL_MAX_BYTES"]) == ("1Gi", "512 MiB")
 
 
+def test_the_formula_for_several_processes():
+    """
+    By the formula that the page gives its example fits, and so does the one process of the pod.
+    """
+    share = float(re.search(r"\*\*`JOURNAL_MAX_BYTES` = ([\d.]+) . `sizeLimit` / number of processes\*\*", PAGE)[1])
+    told = re.search(r"such as (\d+ MiB)\s+for gunicorn's four workers in `1Gi`", PAGE)[1]
+    assert size(told) <= share * 2**30 / 4
+    assert size(environment(CONTAINERS["shop"])["OTEL_LLM_JOURNAL_MAX_BYTES"]) <= share * 2**30
+
+
+def size(text):
+    return int(text.removesuffix(" MiB")) * 2**20
+
+
 def test_the_grace_period_holds_it_all():
     """
     preStop, the application's own end, ours and the drain fit into the time there is.
