@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from opentelemetry.metrics import Meter
 
+from otel_llm.telemetry.safe_values import safe_text
+
 OVERFLOW: Final = "otel.metric.overflow"
 """What stands for all values beyond the bound."""
 
@@ -34,7 +36,7 @@ class Cardinality:
         Give the value as metrics may tell it.
         """
         values = self._values.get(name) or self._values.setdefault(name, _Values(self._limit))
-        if values.takes(value):
+        if value in values or values.takes(value := safe_text(value)):
             return value
         self._overflowed.add(1, {"otel_llm.metric.attribute": name})
         return OVERFLOW
@@ -57,7 +59,13 @@ class _Values:
         self._known: set[str] = set()
         self._places = iter(range(limit))
 
+    def __contains__(self, value: str) -> bool:
+        return value in self._known
+
     def takes(self, value: str) -> bool:
+        """
+        Tell whether it is one of them, or becomes one.
+        """
         if value in self._known:
             return True
         if next(self._places, None) is None:

@@ -47,14 +47,17 @@ def scraped(request, servers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("application")
     target = f"{ports.HOST}:{ports.free()}"
     command = [sys.executable, "-W", "error", Path(__file__).with_name("application.py")]
-    environment = _environment(folder, target, request.param)
+    told = environment(folder, target, request.param)
     prometheus = servers.start("prometheus", target=target, rules=RULES)
-    with prometheus, Program("application", command, endpoint=target, env=environment) as application:
+    with prometheus, Program("application", command, endpoint=target, env=told) as application:
         yield Scraped(prometheus, application)
         assert application.last_words() == ""
 
 
-def _environment(folder, target, names):
+def environment(folder, target, names):
+    """
+    Give the variables by which an application shows its metrics at an address.
+    """
     return {
         "NO_PROXY": "127.0.0.1,localhost",
         "OTEL_SERVICE_NAME": "shop",

@@ -114,3 +114,11 @@ def test_only_texts_are_bounded(collected):
     cardinality = Cardinality(collected.meter, 1)
     cardinality.bounded("kind", "a")
     assert cardinality.all_bounded({"kind": "b", "ok": True, "stars": 5}) == {"kind": OVERFLOW, "ok": True, "stars": 5}
+
+
+def test_half_a_surrogate_pair(collected):
+    """
+    What UTF-8 cannot hold is replaced, or one value would cost a page or a request with all metrics.
+    """
+    cardinality = Cardinality(collected.meter, 1)
+    assert [cardinality.bounded("kind", "a\ud800") for _ in range(2)] == ["a\ufffd"] * 2
