@@ -2,8 +2,19 @@
 
 -- The calls that were completed from `since` until before `until`, each once. A fetched answer shares its response id
 -- with the call that created it: tokens and cost of a response id count in the first row that has them. Answers are
--- looked for up to 30 days back, which is as long as they can be fetched.
+-- looked for up to 30 days back, which is as long as they can be fetched. Only answers that are there more than once are
+-- put in order; a hash that two answers share does no harm.
 CREATE VIEW IF NOT EXISTS otel.llm_calls_counted AS
+WITH
+    repeated AS
+    (
+        SELECT sipHash64(response_id) AS answer
+        FROM otel.llm_calls FINAL
+        WHERE response_id IS NOT NULL
+            AND ended_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 30 DAY AND ended_at < {until:DateTime64(3, 'UTC')}
+        GROUP BY answer
+        HAVING count() > 1
+    )
 SELECT
     * EXCEPT (input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd),
     if(tokens_elsewhere, NULL, called.input_tokens) AS input_tokens,
@@ -14,16 +25,21 @@ SELECT
     if(cost_elsewhere, NULL, called.cost_usd) AS cost_usd
 FROM
 (
+    SELECT *, false AS tokens_elsewhere, false AS cost_elsewhere
+    FROM otel.llm_calls FINAL
+    WHERE ended_at >= {since:DateTime64(3, 'UTC')} AND ended_at < {until:DateTime64(3, 'UTC')}
+        AND (response_id IS NULL OR sipHash64(response_id) NOT IN repeated)
+    UNION ALL
     SELECT
         *,
-        (recorded_at, event_id) AS place,
         countIf(total_tokens IS NOT NULL) OVER answer > 0
-            AND place != minIf(place, total_tokens IS NOT NULL) OVER answer AS tokens_elsewhere,
+            AND (recorded_at, event_id) != minIf((recorded_at, event_id), total_tokens IS NOT NULL) OVER answer AS tokens_elsewhere,
         countIf(cost_usd IS NOT NULL) OVER answer > 0
-            AND place != minIf(place, cost_usd IS NOT NULL) OVER answer AS cost_elsewhere
+            AND (recorded_at, event_id) != minIf((recorded_at, event_id), cost_usd IS NOT NULL) OVER answer AS cost_elsewhere
     FROM otel.llm_calls FINAL
     WHERE ended_at >= {since:DateTime64(3, 'UTC')} - INTERVAL 30 DAY AND ended_at < {until:DateTime64(3, 'UTC')}
-    WINDOW answer AS (PARTITION BY coalesce(response_id, event_id))
+        AND sipHash64(response_id) IN repeated
+    WINDOW answer AS (PARTITION BY response_id)
 ) AS called
 WHERE ended_at >= {since:DateTime64(3, 'UTC')};
 
