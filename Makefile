@@ -1,6 +1,6 @@
 # make demo            an unmodified application, observed: against a provider on this machine
 # make demo LIVE=1     the same against the real ones, with OPENAI_API_KEY or ANTHROPIC_API_KEY set
-# make test            what runs in seconds; make test FULL=1 runs everything
+# make test            what runs in three minutes, in two processes; make test FULL=1 runs everything, in one
 # make lint types      ruff and the import contracts; mypy
 # make bench           what we cost, beside others; make bench QUICK=1 for a first look
 # make clean           removes what tools leave behind, but not the virtual environment
@@ -28,7 +28,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo/run.py $(if $(LIVE),--live)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest $(if $(FULL),,-m "not slow and not server")
+	$(BIN)/pytest $(if $(FULL),,-n 2 --dist loadfile -m "not slow and not server")
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -46,6 +46,7 @@ PARENTS = {
     "an agent by kind": ("openinference.instrumentation.openai_agents", {"openinference.span.kind": "AGENT"}),
     "ourselves": ("otel_llm", CHAT),
 }
+SUPPRESSION = ("suppress_instrumentation", _SUPPRESS_INSTRUMENTATION_KEY)
 METERED_BY_THEMSELVES = ("opentelemetry.instrumentation.", "openlit.")
 
 
@@ -200,7 +201,7 @@ class TestWhoseSpan:
         found = tracing.open()
         assert (found.owned, found.metered) == (False, False)
 
-    @pytest.mark.parametrize("key", ["suppress_instrumentation", _SUPPRESS_INSTRUMENTATION_KEY])
+    @pytest.mark.parametrize("key", SUPPRESSION, ids=["older", "newer"])
     def test_silence_is_kept(self, tracing, within_context, key):
         """
         Suppressed instrumentation captures nothing.
@@ -208,7 +209,7 @@ class TestWhoseSpan:
         within_context(key, True)
         assert tracing.open() is None
 
-    @pytest.mark.parametrize("key", ["suppress_instrumentation", _SUPPRESS_INSTRUMENTATION_KEY])
+    @pytest.mark.parametrize("key", SUPPRESSION, ids=["older", "newer"])
     def test_logfire_suppresses_only_what_is_below(self, tracing, within, within_context, key):
         """
         Suppression inside a call's own span is that instrumentation's way of working: enrich, and make the record.
