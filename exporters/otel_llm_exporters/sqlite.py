@@ -1,5 +1,5 @@
 """
-SQLite: one row per call in a file that `otel-llm report`, `tail` and `ui` read.
+SQLite: one row per call in a file that `otel-llm report` and `tail` read.
 
 The table `llm_calls` and the view `usage_metrics`, which has the columns of an older monitor, are made where they are
 missing; what has that name already is left as it is. Each event is there once, however often it was sent.
