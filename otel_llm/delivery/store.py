@@ -8,22 +8,19 @@ are removed; those that make room for newer records are *evicted*, and the reade
 import contextlib
 import logging
 import os
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 
-import msgspec
-
 from otel_llm.delivery import files, frames
+from otel_llm.delivery.cursor import SUFFIX, CursorFile
 from otel_llm.delivery.gaps import Gaps
 from otel_llm.errors import JournalError
 
 logger = logging.getLogger(__name__)
 
-_CURSOR = ".cursor"
 _SEGMENT = ".segment"
 
 
@@ -52,6 +49,7 @@ class Store:
         """The sequence number that the next frame gets."""
         self.torn = 0
         """How many frames at the end are not whole."""
+        self._cursor_files: dict[str, CursorFile] = {}
         self._lagging: set[str] = set()
         """Sinks that have come farther than their cursor files tell."""
         self._warned = False
@@ -65,9 +63,8 @@ class Store:
         store = cls(folder)
         paths = [path for path in folder.glob(f"*{_SEGMENT}") if path.stem.isdecimal()]
         store.segments = sorted(map(_segment, paths), key=lambda segment: segment.first)
-        store.cursors = dict.fromkeys(sinks, 0) | {
-            path.name.removesuffix(_CURSOR): _cursor(path) for path in folder.glob(f"*{_CURSOR}")
-        }
+        found = [path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")]
+        store.cursors = dict.fromkeys(sinks, 0) | {sink: store._cursor_file(sink).read(folder) for sink in found}
         store._find_end()
         store._ended = True
         return store
@@ -124,7 +121,7 @@ class Store:
         self.cursors[sink] = sequence
         self._lagging.add(sink)
         for name in tuple(self._lagging):
-            files.replace(self.folder / f"{name}{_CURSOR}", _cursor_line(self.cursors[name]))
+            self._cursor_file(name).write(self.folder, self.cursors[name])
             self._lagging.discard(name)
         self._remove_passed()
 
@@ -166,6 +163,9 @@ class Store:
         """
         files.remove_folder(self.folder)
 
+    def _cursor_file(self, sink: str) -> CursorFile:
+        return self._cursor_files.get(sink) or self._cursor_files.setdefault(sink, CursorFile(sink))
+
     def _remove_passed(self) -> None:
         oldest = min(self.cursors.values())
         for segment, following in pairwise(tuple(self.segments)):
@@ -193,25 +193,6 @@ def _segment(path: Path) -> Segment:
     if version not in {None, frames.VERSION}:
         raise JournalError(f"{path} is of journal version {version}, this otel-llm reads {frames.VERSION}")
     return Segment(int(path.stem), path, path.stat().st_size)
-
-
-def _cursor_line(sequence: int) -> bytes:
-    return msgspec.json.encode({"sequence": sequence, "check": zlib.crc32(b"%d" % sequence)})
-
-
-def _cursor(path: Path) -> int:
-    """
-    Read a cursor; one that is damaged counts as missing.
-    """
-    try:
-        line = path.read_bytes()
-        sequence = msgspec.json.decode(line, type=dict[str, int])["sequence"]
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, KeyError):
-        line, sequence = b"", 0
-    if line == _cursor_line(sequence):
-        return sequence
-    logger.warning("the cursor %s cannot be read, its sink gets everything that is there once more", path.name)
-    return 0
 
 
 def _written(path: Path) -> float:
