@@ -110,14 +110,14 @@ def test_failing_installer():
 
 def test_own_server(monkeypatch):
     """A server that the environment names is taken as it stands, and is never stopped."""
-    monkeypatch.setenv("OTEL_LLM_TEST_KAFKA", "kafka.example.com:9092")
-    monkeypatch.setenv("OTEL_LLM_TEST_KAFKA_SSL", "kafka.example.com:9093")
+    monkeypatch.setenv("TEST_OTEL_LLM_KAFKA", "kafka.example.com:9092")
+    monkeypatch.setenv("TEST_OTEL_LLM_KAFKA_SSL", "kafka.example.com:9093")
     servers = fixture.Servers()
     broker = servers.get("kafka")
     assert (broker.endpoint, broker.at("ssl")) == ("kafka.example.com:9092", "kafka.example.com:9093")
     with pytest.raises(pytest.skip.Exception, match="not ours to stop"):
         broker.kill()
-    with pytest.raises(pytest.skip.Exception, match="OTEL_LLM_TEST_KAFKA_SASL is not set"):
+    with pytest.raises(pytest.skip.Exception, match="TEST_OTEL_LLM_KAFKA_SASL is not set"):
         broker.at("sasl")
     servers.stop()
 

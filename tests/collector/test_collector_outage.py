@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-OUTAGE = float(os.environ.get("OTEL_LLM_TEST_OUTAGE_SECONDS", "5"))
+OUTAGE = float(os.environ.get("TEST_OTEL_LLM_OUTAGE_SECONDS", "5"))
 WAIT = 60 + OUTAGE
 """Backing off, a sender may look again only as long after the outage as it took."""
 

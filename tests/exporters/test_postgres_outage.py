@@ -17,7 +17,7 @@ from otel_llm.telemetry.event import Event, new_event_id
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-EVENTS = int(os.environ.get("OTEL_LLM_TEST_POSTGRES_EVENTS", "100000"))
+EVENTS = int(os.environ.get("TEST_OTEL_LLM_POSTGRES_EVENTS", "100000"))
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", 'Übermodell "x"; --')
 
 PROCESS = """

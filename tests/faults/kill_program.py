@@ -98,7 +98,8 @@ def write(folder, numbers):
     for number in numbers:
         text = "x" * dice.choice((0, 10, 500, 8000))
         logger.emit(event_name=EVENT_NAME, attributes={"test.number": number, "test.text": text})
-        os.write(acknowledged, b"%d\n" % number)
+        # As wide as divides a page: who is killed in the middle of a write leaves the part before the next page.
+        os.write(acknowledged, b"%015d\n" % number)
         if dice.random() < 0.3:
             time.sleep(0.001)
 

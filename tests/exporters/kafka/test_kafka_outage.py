@@ -12,7 +12,7 @@ from tests.servers._kafka_reader import messages
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-EVENTS = int(os.environ.get("OTEL_LLM_TEST_KAFKA_EVENTS", "200000"))
+EVENTS = int(os.environ.get("TEST_OTEL_LLM_KAFKA_EVENTS", "200000"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-VARIABLE = "OTEL_LLM_TEST_CACHE"
+VARIABLE = "TEST_OTEL_LLM_CACHE"
 
 
 def root():

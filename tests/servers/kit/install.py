@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 from tests.servers.kit import cache
 from tests.servers.kit.missing import Missing, tool
 
-SUDO = "OTEL_LLM_TEST_SUDO"
+SUDO = "TEST_OTEL_LLM_SUDO"
 """Set, it allows to install system packages by sudo; root needs no permission."""
 
 

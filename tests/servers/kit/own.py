@@ -46,7 +46,7 @@ class Own:
 
 def variable(name, part=""):
     """
-    Give the variable that names one's own server, or another address of it: `OTEL_LLM_TEST_KAFKA`, `…_KAFKA_SSL`.
+    Give the variable that names one's own server, or another address of it: `TEST_OTEL_LLM_KAFKA`, `…_KAFKA_SSL`.
     """
     words = ("OTEL_LLM_TEST", name, part) if part else ("OTEL_LLM_TEST", name)
     return "_".join(words).replace("-", "_").upper()
