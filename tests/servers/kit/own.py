@@ -48,7 +48,7 @@ def variable(name, part=""):
     """
     Give the variable that names one's own server, or another address of it: `TEST_OTEL_LLM_KAFKA`, `…_KAFKA_SSL`.
     """
-    words = ("OTEL_LLM_TEST", name, part) if part else ("OTEL_LLM_TEST", name)
+    words = ("TEST_OTEL_LLM", name, part) if part else ("TEST_OTEL_LLM", name)
     return "_".join(words).replace("-", "_").upper()
 
 
