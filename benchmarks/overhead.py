@@ -267,7 +267,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT_PEERS)
     parser.add_argument("--scenarios", nargs="+", choices=CALLS, default=tuple(CALLS))
     parser.add_argument("--rounds", type=int, default=8, help="of each process")
-    parser.add_argument("--processes", type=int, default=6, help="of each peer, one after another")
+    parser.add_argument("--processes", type=int, default=3, help="of each peer, one after another")
     parser.add_argument("--no-unsampled", action="store_true", help="leave out the unsampled chat call")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
     return parser.parse_args()
@@ -281,7 +281,7 @@ def main() -> None:
     peers = tuple(dict.fromkeys(("none", *asked.peers)))
     scenarios, rounds, times = tuple(asked.scenarios), asked.rounds, asked.processes
     if asked.quick:
-        scenarios, rounds, times = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 4, 2
+        scenarios, rounds, times = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 2, 2
     figures, versions = _over_processes(times, lambda: Session(peers, scenarios, rounds))
     if not asked.no_unsampled:
         chosen = tuple(peer for peer in peers if peer in UNSAMPLED_PEERS)

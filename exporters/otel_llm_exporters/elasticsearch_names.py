@@ -2,17 +2,23 @@
 Names of attributes that Elasticsearch takes: it reads their dots as a path, no step of which may be blank.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
 
 
-@lru_cache(maxsize=256)
-def are_usable(names: tuple[str, ...]) -> bool:
+def are_usable(names: Iterable[str]) -> bool:
     """
-    Say whether these names may stand as they are; events of one kind have the same names.
+    Say whether these names may stand as they are.
     """
-    return all(name == _usable(name) for name in names)
+    return all(map(_is_usable, names))
+
+
+# By the name, not by all of a record: those of somebody else may have any number, and all be different.
+@lru_cache(maxsize=1024)
+def _is_usable(name: str) -> bool:
+    return name == _usable(name)
 
 
 def renamed(document: bytes) -> bytes:

@@ -9,7 +9,6 @@ import os
 import random
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -72,7 +71,10 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     @property
     def labels(self) -> dict[str, str]:
         """The operator's labels, without their prefix."""
-        return {key: str(self.attributes[name]) for key, name in _label_names((*self.attributes,))}
+        prefix = "otel_llm.label."
+        # `in` looks for less than it takes to call `startswith` on every name.
+        names = [name for name in self.attributes if prefix in name and name.startswith(prefix)]
+        return {name[len(prefix) :]: str(self.attributes[name]) for name in names}
 
     def with_attributes(self, attributes: Mapping[str, Any]) -> "Event":
         """
@@ -92,15 +94,6 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
         Read what `encode` wrote; raises `msgspec.DecodeError` when the bytes are something else.
         """
         return _decode(data)
-
-
-@lru_cache(maxsize=256)
-def _label_names(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """
-    Give the label keys among an event's attributes, with the attribute; events of one kind have the same names.
-    """
-    prefix = "otel_llm.label."
-    return [(name[len(prefix) :], name) for name in names if name.startswith(prefix)]
 
 
 _encode = msgspec.msgpack.Encoder(decimal_format="number").encode

@@ -59,7 +59,6 @@ def described(call: Call, cost: Cost) -> Attributes:
     Give what a finished call's span and record both carry.
     """
     identity, parameters = call.identity, call.parameters
-    total = None if cost.total is None else float(cost.total)
     attributes = _shared(
         max(len(call.attempts), 1),
         *_asked(parameters),
@@ -77,14 +76,12 @@ def described(call: Call, cost: Cost) -> Attributes:
         identity.user_id,
         identity.session_id,
         identity.conversation_id,
-        total,
-        total,
-        None if total is None else cost.source,
     )
     if call.provider in OPENAI_PROVIDERS:
         attributes |= _openai(call)
     for name, value in call.labels.items():
         attributes[f"otel_llm.label.{name}"] = value
+    _put_total(attributes, cost)
     return attributes
 
 
@@ -206,9 +203,6 @@ _shared = _named(
     "user.id",
     "session.id",
     "gen_ai.conversation.id",
-    "gen_ai.usage.cost",
-    "operation.cost",
-    "otel_llm.cost.source",
 )
 _own = _named(
     EVENT_ID,

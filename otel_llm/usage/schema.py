@@ -200,7 +200,7 @@ _IN_EVERY_VERSION = ("id", "event_id", "ended_at", "event")
 
 def lacking(columns: Collection[str], path: object) -> list[str]:
     """
-    Give the columns that a file's table `llm_calls` does not have yet; raises `StoreError` when it is somebody else's.
+    Give the columns that a table `llm_calls` does not have yet; raises `StoreError` when it is somebody else's.
     """
     for name in _IN_EVERY_VERSION:
         if name not in columns:
