@@ -122,7 +122,7 @@ def bytes_of(group: Path, *, besides: Path | None) -> int:
     """
     Give what the journals of a group take on disk, without the one named.
     """
-    return sum(_size(path) for path in group.glob("*/*.segment") if path.parent != besides)
+    return sum(_bytes_in(folder) for folder in group.glob("*") if folder != besides)
 
 
 def purge(journal_dir: Path, oldest: float) -> int:
@@ -183,6 +183,13 @@ def _still_there(path: Path, descriptor: int) -> bool:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False
+
+
+def _bytes_in(folder: Path) -> int:
+    try:
+        return sum(_size(segment) for segment in folder.glob("*.segment"))
+    except FileNotFoundError:  # its owner has just renamed or removed it
+        return 0
 
 
 def _size(path: Path) -> int:

@@ -2,13 +2,14 @@
 An ordinary application, started the way its user starts it, and what it leaves behind.
 """
 
+import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 CHAT = """
@@ -51,6 +52,7 @@ class Application:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,
         )
         self._processes.append(process)
         return process
@@ -70,7 +72,7 @@ class Application:
         path = self.folder / database
         if not path.exists():
             return []
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
             known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'llm_calls'").fetchone()
             return connection.execute(f"SELECT {columns} FROM llm_calls ORDER BY id").fetchall() if known else []
 
@@ -104,10 +106,11 @@ class Application:
 
     def close(self):
         """
-        End what still runs.
+        End what still runs, also the children that a program left: they hold its output open.
         """
         for process in self._processes:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
     def _program(self, source):
