@@ -5,7 +5,7 @@ What is lacking is found by looking, not by a version number: a table of an olde
 of a newer version keeps those that this one does not know. Who changes something does it under an advisory lock.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +15,9 @@ from psycopg import AsyncConnection, sql
 from otel_llm.errors import NotDelivered, Unauthorized
 from otel_llm.formats.facts import Facts, milliseconds
 from otel_llm.telemetry.event import Event
-from otel_llm.usage.schema import COLUMNS, INDEXED, USAGE_METRICS, Kind
+from otel_llm.usage.schema import COLUMNS, DERIVED, INDEXED, USAGE_METRICS, Columns, Kind, derived
 from otel_llm_exporters.postgres_options import PostgresOptions
-from otel_llm_exporters.postgres_rows import Columns, Rows
+from otel_llm_exporters.postgres_rows import Derive, Rows
 
 Connection = AsyncConnection[Any]
 
@@ -56,6 +56,9 @@ class Shape:
     """
 
     columns: Columns
+    derived: Sequence[str]
+    derive: Derive
+    """Works out those of the columns, in their order."""
     body: str
     """The column of the record as it was encoded."""
     time: str
@@ -65,31 +68,36 @@ class Shape:
     indexed: tuple[str, ...]
 
 
-def _ended(event: Event) -> int:
-    return Facts(event).ended_ns
+CALLS: Final = Shape(
+    columns=COLUMNS,
+    derived=DERIVED,
+    derive=derived,
+    body="event",
+    time="ended_at",
+    when_ns=lambda event: event.timestamp_ns,
+    indexed=(*INDEXED, "trace_id"),
+)
 
 
-def _first_byte(event: Event) -> int | None:
-    names = ("otel_llm.time_to_first_byte", "gen_ai.response.time_to_first_chunk")
-    return milliseconds(Facts(event).seconds(*names))
+def _log(event: Event) -> tuple[Any, ...]:
+    facts = Facts(event)
+    first_byte = facts.seconds("otel_llm.time_to_first_byte", "gen_ai.response.time_to_first_chunk")
+    return event.id, facts.ended_ns, milliseconds(first_byte), milliseconds(facts.duration)
 
 
-def _latency(event: Event) -> int | None:
-    return milliseconds(Facts(event).duration)
-
-
-CALLS: Final = Shape(COLUMNS, "event", "ended_at", lambda event: event.timestamp_ns, (*INDEXED, "trace_id"))
-
+_LOG: Final[Columns] = {
+    "event_id": ("text", None),
+    "timestamp": ("time", None),
+    "ttfb": ("integer", None),
+    "latency": ("integer", None),
+}
 LOGS: Final = Shape(
-    columns={
-        "event_id": ("text", lambda event: event.id),
-        "timestamp": ("time", _ended),
-        "ttfb": ("integer", _first_byte),
-        "latency": ("integer", _latency),
-    },
+    columns=_LOG,
+    derived=tuple(_LOG),
+    derive=_log,
     body="log_data",
     time="timestamp",
-    when_ns=_ended,
+    when_ns=lambda event: Facts(event).ended_ns,
     indexed=("timestamp",),
 )
 """The table of the MagicAPI gateway's own exporter, with an `event_id`."""
@@ -102,7 +110,7 @@ class Table:
 
     def __init__(self, options: PostgresOptions) -> None:
         self.shape = CALLS if options.format == "otel" else LOGS
-        self.rows = Rows(self.shape.columns, self.shape.body)
+        self.rows = Rows(self.shape.columns, self.shape.derived, self.shape.derive, self.shape.body)
         self.name = _named(options.schema, options.table_name)
         self._options = options
         self._view = _named(options.schema, VIEW)

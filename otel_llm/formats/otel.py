@@ -54,8 +54,8 @@ def encode(event: Event) -> bytes:
 
 def _document(record: Struct) -> bytes:
     data = _to_json(record)
-    # msgspec writes NaN and Infinity as null, so that only a document with a null can hold one.
-    return _to_json(_without_nan(record)) if b"null" in data else data
+    # msgspec writes NaN and Infinity as null, so that only a document with a null can hold one. `in` takes much longer.
+    return data if data.rfind(b"null") < 0 else _to_json(_without_nan(record))
 
 
 def from_otel(data: bytes | str) -> Event:

@@ -72,9 +72,10 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     def labels(self) -> dict[str, str]:
         """The operator's labels, without their prefix."""
         prefix = "otel_llm.label."
-        # `in` looks for less than it takes to call `startswith` on every name.
-        names = [name for name in self.attributes if prefix in name and name.startswith(prefix)]
-        return {name[len(prefix) :]: str(self.attributes[name]) for name in names}
+        if "\n".join(self.attributes).rfind(prefix) < 0:  # most events have none, and it is the quickest look
+            return {}
+        named = {name: value for name, value in self.attributes.items() if name.startswith(prefix)}
+        return {name[len(prefix) :]: str(value) for name, value in named.items()}
 
     def with_attributes(self, attributes: Mapping[str, Any]) -> "Event":
         """

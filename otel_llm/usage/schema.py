@@ -5,10 +5,9 @@ Absent is NULL. The view `usage_metrics` has the columns of an older monitor, so
 (`DELETE FROM usage_metrics WHERE timestamp < …`) go on working.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from itertools import chain
 from math import isfinite
-from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -20,67 +19,32 @@ from otel_llm.telemetry.event import Event
 
 Value = str | int | float | None
 Kind = Literal["text", "integer", "real", "time", "json", "boolean"]
-Source = str | Callable[[Event], Any]
-"""The attribute that a column holds as it is, or a function that works it out."""
+Columns = Mapping[str, tuple[Kind, str | None]]
+"""Name and kind of every column, with the attribute that it holds as it is; None where a function works it out."""
 
-
-def _started(event: Event) -> int:
-    start = event.attributes.get("otel_llm.start_time_unix_nano")
-    if isinstance(start, int):
-        return start
-    seconds = event.attributes.get("otel_llm.duration")
-    return event.timestamp_ns - int(seconds * 1e9) if isinstance(seconds, int | float) else event.timestamp_ns
-
-
-def _error_message(event: Event) -> Any:
-    return event.attributes.get("otel_llm.error.message") or event.attributes.get("exception.message")
-
-
-def _latency(event: Event) -> int | None:
-    return _whole_milliseconds(event.attributes.get("otel_llm.duration"))
-
-
-def _ttft(event: Event) -> int | None:
-    return _whole_milliseconds(event.attributes.get("gen_ai.response.time_to_first_chunk"))
-
-
-def _whole_milliseconds(seconds: object) -> int | None:
-    return milliseconds(seconds) if isinstance(seconds, int | float) and isfinite(seconds) else None
-
-
-def _total_tokens(event: Event) -> int | None:
-    read, written = event.get("gen_ai.usage.input_tokens"), event.get("gen_ai.usage.output_tokens")
-    return None if read is None and written is None else (read or 0) + (written or 0)
-
-
-def _cache_write(event: Event) -> Any:
-    now, before = "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens"
-    return event.attributes.get(now, event.attributes.get(before))
-
-
-COLUMNS: dict[str, tuple[Kind, Source]] = {
-    "event_id": ("text", attrgetter("id")),
-    "recorded_at": ("time", attrgetter("observed_ns")),
-    "started_at": ("time", _started),
-    "ended_at": ("time", attrgetter("timestamp_ns")),
-    "service_name": ("text", lambda event: event.resource.attributes.get("service.name")),
+COLUMNS: Columns = {
+    "event_id": ("text", None),
+    "recorded_at": ("time", None),
+    "started_at": ("time", None),
+    "ended_at": ("time", None),
+    "service_name": ("text", None),
     "operation": ("text", "gen_ai.operation.name"),
     "provider": ("text", "gen_ai.provider.name"),
     "request_model": ("text", "gen_ai.request.model"),
     "response_model": ("text", "gen_ai.response.model"),
-    "event_type": ("text", attrgetter("type")),
+    "event_type": ("text", None),
     "status": ("text", "otel_llm.status"),
     "http_status": ("integer", "http.response.status_code"),
     "error_type": ("text", "error.type"),
-    "error_message": ("text", _error_message),
-    "streaming": ("boolean", lambda event: bool(event.attributes.get("gen_ai.request.stream"))),
-    "latency_ms": ("integer", _latency),
-    "ttft_ms": ("integer", _ttft),
+    "error_message": ("text", None),
+    "streaming": ("boolean", None),
+    "latency_ms": ("integer", None),
+    "ttft_ms": ("integer", None),
     "input_tokens": ("integer", "gen_ai.usage.input_tokens"),
     "output_tokens": ("integer", "gen_ai.usage.output_tokens"),
-    "total_tokens": ("integer", _total_tokens),
+    "total_tokens": ("integer", None),
     "cache_read_tokens": ("integer", "gen_ai.usage.cache_read.input_tokens"),
-    "cache_write_tokens": ("integer", _cache_write),
+    "cache_write_tokens": ("integer", None),
     "reasoning_tokens": ("integer", "gen_ai.usage.reasoning.output_tokens"),
     "usage_source": ("text", "otel_llm.usage_source"),
     "cost_usd": ("real", "gen_ai.usage.cost"),
@@ -93,15 +57,58 @@ COLUMNS: dict[str, tuple[Kind, Source]] = {
     "session_id": ("text", "session.id"),
     "project_id": ("text", "otel_llm.project.id"),
     "org_id": ("text", "otel_llm.org.id"),
-    "labels": ("json", lambda event: event.labels or None),
-    "trace_id": ("text", lambda event: event.trace_id or None),
-    "span_id": ("text", lambda event: event.span_id or None),
+    "labels": ("json", None),
+    "trace_id": ("text", None),
+    "span_id": ("text", None),
 }
-"""Name, kind and source of every column of `llm_calls` but `id` and `event`, in the order of the table."""
+"""Every column of `llm_calls` but `id` and `event`, in the order of the table."""
+
+DERIVED = (
+    *("recorded_at", "started_at", "ended_at", "labels"),
+    *("event_id", "service_name", "event_type", "error_message", "streaming", "latency_ms", "ttft_ms", "total_tokens"),
+    *("cache_write_tokens", "trace_id", "span_id"),
+)
+"""The columns that `derived` works out, in its order."""
+
+
+def derived(event: Event) -> tuple[Any, ...]:
+    """
+    Give what the columns `DERIVED` hold: times in Unix nanoseconds, durations in milliseconds, labels as a dictionary.
+    """
+    get = event.attributes.get
+    read, written = get("gen_ai.usage.input_tokens"), get("gen_ai.usage.output_tokens")
+    return (
+        event.observed_ns,
+        _started(event),
+        event.timestamp_ns,
+        event.labels or None,
+        event.id,
+        event.resource.attributes.get("service.name"),
+        event.type,
+        get("otel_llm.error.message") or get("exception.message"),
+        bool(get("gen_ai.request.stream")),
+        _whole_milliseconds(get("otel_llm.duration")),
+        _whole_milliseconds(get("gen_ai.response.time_to_first_chunk")),
+        None if read is None and written is None else (read or 0) + (written or 0),
+        get("gen_ai.usage.cache_write.input_tokens", get("gen_ai.usage.cache_creation.input_tokens")),
+        event.trace_id or None,
+        event.span_id or None,
+    )
+
+
+def _started(event: Event) -> int:
+    start = event.attributes.get("otel_llm.start_time_unix_nano")
+    if isinstance(start, int):
+        return start
+    seconds = event.attributes.get("otel_llm.duration")
+    return event.timestamp_ns - int(seconds * 1e9) if isinstance(seconds, int | float) else event.timestamp_ns
+
+
+def _whole_milliseconds(seconds: object) -> int | None:
+    return milliseconds(seconds) if isinstance(seconds, int | float) and isfinite(seconds) else None
+
 
 INDEXED = ("ended_at", "response_model", "provider", "key_hash", "response_id")
-
-Adapt = Callable[[Any], Value]
 
 
 def sqlite_time(nanoseconds: int) -> str:
@@ -116,25 +123,22 @@ def row(event: Event) -> tuple[Value, ...]:
     """
     Give an event as a row of `llm_calls` in SQLite, in the order of `ROW`.
     """
-    adapted = [None if (value := read(event)) is None else adapt(value) for read, adapt in _ADAPTED]
-    return (*adapted, *[read(event) for read in _PLAIN], *map(event.attributes.get, _ATTRIBUTES))
+    recorded, started, ended, labels, *rest = derived(event)
+    end = sqlite_time(ended)
+    return (
+        end if recorded == ended else sqlite_time(recorded),
+        sqlite_time(started),
+        end,
+        None if labels is None else msgspec.json.encode(labels).decode(),
+        *rest,
+        *map(event.attributes.get, _ATTRIBUTES),
+    )
 
 
-_ADAPTERS: dict[Kind, Adapt] = {
-    "time": sqlite_time,
-    "json": lambda value: msgspec.json.encode(value).decode(),
-    "boolean": int,
-}
-_READ = {name: (source, _ADAPTERS.get(kind)) for name, (kind, source) in COLUMNS.items() if callable(source)}
-_ADAPTED = [(read, adapt) for read, adapt in _READ.values() if adapt is not None]
-_PLAIN = [read for read, adapt in _READ.values() if adapt is None]
-_ATTRIBUTES = [source for _, source in COLUMNS.values() if isinstance(source, str)]
+_COPIED = {name: attribute for name, (_, attribute) in COLUMNS.items() if attribute is not None}
+_ATTRIBUTES = tuple(_COPIED.values())
 
-ROW = (
-    *(name for name, (_, adapt) in _READ.items() if adapt is not None),
-    *(name for name, (_, adapt) in _READ.items() if adapt is None),
-    *(name for name, (_, source) in COLUMNS.items() if isinstance(source, str)),
-)
+ROW = (*DERIVED, *_COPIED)
 """The columns in the order in which `row` fills them: attributes are copied all at once."""
 
 _SQLITE_TYPES: dict[Kind, str] = {
