@@ -226,11 +226,12 @@ os.wait()
         A child forked while other threads are in the middle of calls is none the worse for it.
         """
         program = in_main("""
-import warnings
+from calls import prepared
 def work(name):
     for number in range(20):
         call(f"{name}-{number}")
 
+prepared()
 threads = [threading.Thread(target=work, args=(f"thread-{number}",)) for number in range(4)]
 for thread in threads:
     thread.start()

@@ -1,26 +1,23 @@
 """
 Calls that can be told apart: each asks for a model of its own name.
-
-Nothing is imported in a call, and no SSL context made: a child that is forked while another thread does so waits for a
-lock for ever, observed or not.
 """
 
 import contextlib
-import encodings.idna  # noqa: F401 - the socket module's
+import functools
+import importlib
 import os
 import ssl
 
-import httpcore2  # noqa: F401 - httpx2's
 import httpx2
 
 
 def call(name):
-    with httpx2.Client(verify=TLS) as client:
+    with httpx2.Client(verify=prepared()) as client:
         client.post(URL, headers=HEADERS, json=asking(name)).raise_for_status()
 
 
 async def acall(name):
-    async with httpx2.AsyncClient(verify=TLS) as client:
+    async with httpx2.AsyncClient(verify=prepared()) as client:
         (await client.post(URL, headers=HEADERS, json=asking(name))).raise_for_status()
 
 
@@ -30,7 +27,7 @@ def opened(name):
     Give a stream of which one chunk was read.
     """
     with (
-        httpx2.Client(verify=TLS) as client,
+        httpx2.Client(verify=prepared()) as client,
         client.stream("POST", URL, headers=HEADERS, json=asking(name, stream=True)) as answer,
     ):
         chunks = answer.iter_bytes()
@@ -38,10 +35,21 @@ def opened(name):
         yield chunks
 
 
+@functools.cache
+def prepared():
+    """
+    Give an SSL context, and import what calls would.
+
+    Who forks while a thread does either has a child that waits for a lock for ever, observed or not.
+    """
+    for module in ("encodings.idna", "httpcore2"):
+        importlib.import_module(module)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def asking(name, **more):
     return {"model": name, "messages": [{"role": "user", "content": "hi"}], **more}
 
 
 URL = f"{os.environ['OPENAI_BASE_URL']}/chat/completions"
-TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 HEADERS = {"authorization": "Bearer sk-local"}
