@@ -3,7 +3,6 @@ PostgreSQL's client alone: rows that lie ready, copied into the same table, each
 """
 
 import asyncio
-from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -44,15 +43,14 @@ class Table:
         names = ", ".join(map(postgres_table.quoted, table.rows.names))
         self._connection = psycopg.connect(dsn, autocommit=True)
         self._statement = f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
-        self._types = ["numeric" if kind == "float8" else kind for kind in table.rows.wire_types]
-        self._made = table.rows.row
+        self._types = table.rows.wire_types
+        self._row = table.rows.row
 
     def ready(self, event: Event) -> list[Any]:
         """
         Give a row as the table itself takes it.
         """
-        record = Record(event, find("otel").encode(event))
-        return [Decimal(repr(value)) if isinstance(value, float) else value for value in self._made(record)]
+        return self._row(Record(event, find("otel").encode(event)))
 
     def send(self, rows: list[list[Any]]) -> None:
         """

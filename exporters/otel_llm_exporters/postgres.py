@@ -3,8 +3,11 @@ PostgreSQL: one row per call in a table that `otel-llm report` and your own quer
 
 The table `llm_calls` is made where it is missing, and gets the columns that it lacks, by the first process that comes;
 no column is ever dropped. Beside it, the view `usage_metrics` has the columns of an older monitor; a `DELETE` from the
-view deletes the calls. A batch is copied into a temporary table and inserted from there; a row that is there already
-stays as it is, so that each event is there once, however often it was sent.
+view deletes the calls.
+
+A batch is copied straight into the table. Where one of its events is there already (the server's log tells of a
+violated key), or where a column of the table has another type or its rows are guarded by policies, the batch goes by
+way of a temporary table, and what is there already stays as it is: each event is there once, however often it was sent.
 
 With `format: gateway_log` (or `analytics`, `usage`) the table is `llm_logs`: `id`, `event_id`, `timestamp` (when the
 call was completed), `log_data`, and `ttfb` and `latency` in milliseconds.
@@ -66,7 +69,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from otel_llm.delivery.sink import DELIVERED, Batch, Outcome, Receipt, Record, Rejected
 from otel_llm.settings.secret import Secret
-from otel_llm_exporters.postgres_errors import failure, receipt_for
+from otel_llm_exporters.postgres_errors import failure, is_about_the_records, receipt_for
 from otel_llm_exporters.postgres_options import PostgresOptions
 from otel_llm_exporters.postgres_partitions import Partitions
 from otel_llm_exporters.postgres_table import Connection, Table
@@ -115,9 +118,21 @@ class PostgresSink:
             await self._idle.pop().close()
 
     async def _write(self, connection: Connection, records: Sequence[Record]) -> Receipt:
+        if self._table.straight:
+            try:
+                return Receipt(await self._copy(connection, self._table.straight, records))
+            except psycopg.Error as error:
+                if not is_about_the_records(error):
+                    return receipt_for(error, self._host)
+        return await self._insert_what_is_new(connection, records)
+
+    async def _insert_what_is_new(self, connection: Connection, records: Sequence[Record]) -> Receipt:
+        """
+        Copy into a table that only this connection sees, and leave out what is there already.
+        """
         try:
             await connection.execute(self._table.begin)
-            outcomes = await self._copy(connection, records)
+            outcomes = await self._copy(connection, self._table.copy, records)
             await connection.execute(self._table.commit)
         except psycopg.Error as error:
             receipt = receipt_for(error, self._host)
@@ -125,12 +140,12 @@ class PostgresSink:
             return receipt
         return Receipt(outcomes)
 
-    async def _copy(self, connection: Connection, records: Sequence[Record]) -> list[Outcome]:
+    async def _copy(self, connection: Connection, statement: str, records: Sequence[Record]) -> list[Outcome]:
         """
         Send the rows, each made while the server is at work on those before.
         """
         rows, outcomes = self._table.rows, list[Outcome]()
-        async with connection.cursor() as cursor, cursor.copy(self._table.copy) as copy:
+        async with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(rows.wire_types)
             for record in records:
                 try:

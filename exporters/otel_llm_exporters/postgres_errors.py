@@ -29,12 +29,19 @@ _REFUSAL: Final = re.compile(
 _PREAMBLE: Final = re.compile(r"^.*?connection to server .*? failed: (?:FATAL: +)?|^(?:FATAL|ERROR): +")
 
 
+def is_about_the_records(error: psycopg.Error) -> bool:
+    """
+    Tell whether one of the records is in the way of the others: it is there already, or will never be taken.
+    """
+    return (error.sqlstate or "").startswith(_ABOUT_THE_RECORD)
+
+
 def receipt_for(error: psycopg.Error, host: str) -> Receipt:
     """
     Say what becomes of a batch; raises `NotDelivered` when the connection, or the server, is at fault.
     """
     state = error.sqlstate or ""
-    if state.startswith(_ABOUT_THE_RECORD):
+    if is_about_the_records(error):
         return Receipt(Rejected(f"PostgreSQL does not take it: {_facts(error)}"))
     if state.startswith(_IN_ANOTHERS_WAY):
         return Receipt(Retry(reason=f"PostgreSQL: {_facts(error)}"))

@@ -8,6 +8,7 @@ keeps no NUL in text, so it becomes U+FFFD there.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ Derive = Callable[[Event], Sequence[Any]]
 WIRE_TYPES: Final[Mapping[Kind, str]] = {
     "text": "text",
     "integer": "int8",
-    "real": "float8",
+    "real": "numeric",
     "time": "int8",
     "json": "bytea",
     "boolean": "bool",
@@ -66,7 +67,7 @@ class Rows:
         values, get = self._worked_out(record.event), record.event.attributes.get
         values += _all_fitted(self._texts, [*map(get, self._texts.values())], _are_texts, _text)
         values += _all_fitted(self._wholes, [*map(get, self._wholes.values())], _are_wholes, _whole)
-        values += _all_fitted(self._reals, [*map(get, self._reals.values())], _are_reals, _real)
+        values += [_fitted(name, get(attribute), _real) for name, attribute in self._reals.items()]
         values.append(_jsonb(record.body))
         return values
 
@@ -110,10 +111,6 @@ def _are_wholes(values: list[Any]) -> bool:
     return fit and -_LARGEST <= min(told := [*filter(None, values), 0]) <= max(told) <= _LARGEST
 
 
-def _are_reals(values: list[Any]) -> bool:
-    return {*map(type, values)} <= {float, type(None)} and math.isfinite(sum(filter(None, values)))
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str | int | float):
         raise Unstorable(f"expected text, found a {type(value).__name__}")
@@ -130,12 +127,12 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _real(value: Any) -> float | None:
+def _real(value: Any) -> Decimal | None:
     try:
         number = float(value)
     except (ValueError, TypeError, OverflowError):
         raise Unstorable("expected a number") from None
-    return number if math.isfinite(number) else None
+    return Decimal(repr(number)) if math.isfinite(number) else None
 
 
 def _time(nanoseconds: int) -> int:

@@ -26,12 +26,13 @@ VIEW: Final = "usage_metrics"
 _TYPES: Final[dict[Kind, str]] = {
     "text": "text",
     "integer": "bigint",
-    "real": "numeric(20, 10)",
-    "time": "timestamptz",
+    "real": "numeric(20,10)",
+    "time": "timestamp with time zone",
     "json": "jsonb",
     "boolean": "boolean",
 }
-_TYPES_IN_TRANSIT: Final[dict[Kind, str]] = _TYPES | {"real": "double precision"}
+"""As the server names them."""
+_FROM_US: Final = "FROM STDIN (FORMAT BINARY)"
 _KEYS: Final = """
 SELECT array_agg(attname::text), bool_and(has_column_privilege(indrelid, attnum, 'SELECT'))
 FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
@@ -44,6 +45,13 @@ _HYPERTABLE: Final = """
 SELECT 1 FROM timescaledb_information.hypertables
 WHERE to_regclass(format('%%I.%%I', hypertable_schema, hypertable_name)) = to_regclass(%s)
 """
+_PLAIN: Final = """
+SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT relrowsecurity AND %s <@ array(
+    SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = pg_class.oid
+)
+FROM pg_class WHERE oid = to_regclass(%s)
+"""
+"""Whether COPY may write a table, and its columns have the types given."""
 _PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
 """Who waits for a lock holds up all inserts behind it."""
 _NEVER_NULL: Final = frozenset({"event_id", "recorded_at", "ended_at", "timestamp"})
@@ -114,11 +122,13 @@ class Table:
         self.name = _named(options.schema, options.table_name)
         self._options = options
         self._view = _named(options.schema, VIEW)
-        names = ", ".join(map(quoted, self.rows.names))
+        self.straight = ""
+        """Copies into the table itself, where that is as we make it; known when the table has been looked at."""
+        self._names = names = ", ".join(map(quoted, self.rows.names))
         transit = f"otel_llm_{self.shape.body}_{len(self.rows.names)}"
         # Asked for each time: behind a pooler such as PgBouncer, another transaction may meet another server process.
         self.begin = f"BEGIN; CREATE TEMPORARY TABLE IF NOT EXISTS {transit} ({self._transit()}) ON COMMIT DELETE ROWS"
-        self.copy = f"COPY pg_temp.{transit} ({names}) FROM STDIN (FORMAT BINARY)"
+        self.copy = f"COPY pg_temp.{transit} ({names}) {_FROM_US}"
         self._insert = f"INSERT INTO {self.name} ({names}) SELECT {names} FROM pg_temp.{transit}"  # noqa: S608 - quoted
         self.commit = ""
         """Inserts what was copied; known when the table has been looked at."""
@@ -137,6 +147,7 @@ class Table:
             async with self.alone(connection):
                 for statement in await self._lacking(connection):
                     await connection.execute(statement)
+        self.straight = f"COPY {self.name} ({self._names}) {_FROM_US}" if await self._is_plain(connection) else ""
         # With a target, so that what clashes with any other key is told instead of passed over.
         self.commit = f"{self._insert} ON CONFLICT ({await self._find_key(connection)}) DO NOTHING; COMMIT"
 
@@ -204,6 +215,13 @@ class Table:
             raise Unauthorized(f"the role may not look for events: GRANT SELECT ({key}) ON {self.name} lets it")
         return key
 
+    async def _is_plain(self, connection: Connection) -> bool:
+        """
+        Whether the binary rows of a COPY mean in this table what they mean in one of ours.
+        """
+        columns = [f"{name} {kind}" for name, kind in self._columns().items()]
+        return await one(connection, _PLAIN, columns, self.name) == (True,)
+
     async def _check_extension(self, connection: Connection) -> None:
         if await one(connection, "SELECT to_regclass('timescaledb_information.hypertables')") == (None,):
             raise NotDelivered("the database has no extension timescaledb: CREATE EXTENSION timescaledb makes it")
@@ -260,8 +278,11 @@ class Table:
         ]
 
     def _transit(self) -> str:
-        columns = {name: kind for name, (kind, _) in self.shape.columns.items()} | {self.shape.body: "json"}
-        return ", ".join(f"{quoted(name)} {_TYPES_IN_TRANSIT[kind]}" for name, kind in columns.items())
+        return ", ".join(f"{quoted(name)} {kind}" for name, kind in self._columns().items())
+
+    def _columns(self) -> dict[str, str]:
+        kinds = {name: kind for name, (kind, _) in self.shape.columns.items()} | {self.shape.body: "json"}
+        return {name: _TYPES[kind] for name, kind in kinds.items()}
 
 
 async def one(connection: Connection, statement: str, *values: object) -> tuple[Any, ...] | None:

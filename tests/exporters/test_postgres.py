@@ -198,20 +198,71 @@ class TestOnce:
         assert database.rows("SELECT count(*), count(DISTINCT event_id) FROM llm_calls") == [(60, 60)]
 
 
+class TestTablesOfTheOperator:
+    """Tables that take no COPY of ours as it is: what they are told means the same there."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ALTER TABLE llm_calls ALTER cost_usd TYPE double precision",
+            "ALTER TABLE llm_calls ALTER attempts TYPE double precision",
+            "ALTER TABLE llm_calls ALTER provider TYPE varchar(20)",
+            "ALTER TABLE llm_calls ALTER event TYPE json",
+            "ALTER TABLE llm_calls ALTER streaming TYPE text",
+        ],
+    )
+    async def test_types(self, database, call, batch_of, change):
+        """A column of another type holds the same."""
+        event = call(gen_ai__usage__cost=0.25, otel_llm__attempts=2)
+        columns = "cost_usd, attempts, provider, event->>'event_id', streaming::text"
+        async with database.opened() as sink:
+            database.rows(change)
+            await sink.open()
+            assert await outcomes(sink, batch_of(event)) == [DELIVERED]
+        assert database.rows(f"SELECT {columns} FROM llm_calls") == [(0.25, 2, "openai", event.id, "false")]
+
+    async def test_type_that_changes(self, database, call, batch_of):
+        """A batch that finds a column changed under way arrives all the same."""
+        async with database.opened() as sink:
+            database.rows("ALTER TABLE llm_calls ALTER cost_usd TYPE double precision")
+            assert await outcomes(sink, batch_of(call(gen_ai__usage__cost=0.25))) == [DELIVERED]
+        assert database.value("SELECT cost_usd FROM llm_calls") == 0.25
+
+    async def test_row_security(self, database, call, batch_of):
+        """A role whose rows are guarded by policies, from which COPY is barred, brings them."""
+        async with database.opened():
+            role = writer(database, "INSERT, SELECT (event_id)")
+            database.rows("ALTER TABLE llm_calls ENABLE ROW LEVEL SECURITY")
+            database.rows("CREATE POLICY everybody ON llm_calls USING (true)")
+        async with database.opened(user=role, password="swordfish") as sink:
+            assert await outcomes(sink, batch_of(call())) == [DELIVERED]
+        assert database.value("SELECT count(*) FROM llm_calls") == 1
+
+    async def test_moments(self, database, call, batch_of):
+        """A column that knows no time zone holds the moment in that of the session, as PostgreSQL converts it."""
+        event = call(noon := time_ns(), otel_llm__start_time_unix_nano=noon)
+        there = psycopg.conninfo.make_conninfo(database.server.dsn, options="-c timezone=Asia/Tokyo")
+        async with database.opened(dsn=there) as sink:
+            database.rows("ALTER TABLE llm_calls ALTER started_at TYPE timestamp")
+            await sink.open()
+            await sink.send(batch_of(event))
+        assert database.value("SELECT started_at AT TIME ZONE 'Asia/Tokyo' = ended_at FROM llm_calls")
+
+
 class TestKeys:
     async def test_ids_taken(self, database, call, batch_of):
         """Records whose ids somebody has used are refused, not passed over, until the sequence is set as documented."""
         async with database.opened() as sink:
             database.rows(
                 "INSERT INTO llm_calls (id, event_id, recorded_at, ended_at, event) "
-                "SELECT n, 'restored ' || n, now(), now(), '{}' FROM generate_series(1, 5) n"
+                "SELECT n, 'restored ' || n, now(), now(), '{}' FROM generate_series(1, 20) n"
             )
             batch = batch_of(*[call() for _ in range(5)])
             refused = Rejected("PostgreSQL does not take it: UniqueViolation 23505 llm_calls llm_calls_pkey")
             assert (await sink.send(batch)).outcomes == refused
             database.rows(re.search(r"`(SELECT setval.+?)`", postgres.__doc__)[1])
             assert await outcomes(sink, batch) == [DELIVERED] * 5
-        assert database.value("SELECT count(*) FROM llm_calls") == 5 + 5
+        assert database.value("SELECT count(*) FROM llm_calls") == 20 + 5
 
     @pytest.mark.parametrize("partition", ["none", "day"])
     async def test_key_of_the_operator(self, database, call, batch_of, partition):
