@@ -45,6 +45,8 @@ from otel_llm.telemetry.log_record import event_of
 from otel_llm.usage.schema import SQLITE_INSERT, SQLITE_SCHEMA, row
 
 BATCH = 500
+BATCH_BYTES = 4 * 1024 * 1024
+"""Enough that batches are as large as those of the bare clients."""
 FILES = "files"
 OTLP = "SDK + OTLP/HTTP"
 NARROW = 14
@@ -180,7 +182,8 @@ class Bench:
         """
         Bring records through the journal to a sink, until it has acknowledged the last: at once, or wave by wave.
         """
-        with self._delivery({name: options}, batch_size=BATCH, flush_interval_ms=100) as delivery:
+        limits = {"batch_size": BATCH, "batch_bytes": BATCH_BYTES}
+        with self._delivery({name: {**limits, **options}}) as delivery:
 
             def deliver(events: Records) -> None:
                 for each in _batches(events, wave or len(events)):

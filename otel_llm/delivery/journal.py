@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENTS_PER_AGE = 8
-RECENT, RECENT_BYTES = 1000, 4 * 1024 * 1024
-"""Records that were written just now are kept in memory, too, for couriers that keep up."""
+RECENT, RECENT_BYTES = 4096, 8 * 1024 * 1024
+"""Events that were written just now are kept in memory, too, for couriers that keep up: about 4 KB each."""
 _NEVER = 1 << 62
 _CLOSED = -1
 
@@ -291,7 +291,7 @@ class Journal:
             self._lose_disk(error)
             return self._keep_in_memory(payload)
         if event is not None:
-            self._recent.follow(Frame(sequence, payload, 0, event))
+            self._recent.follow(Frame(sequence, b"", 0, event), len(payload))
         return True
 
     def _keep_in_memory(self, payload: bytes) -> bool:
@@ -303,7 +303,7 @@ class Journal:
             self._gaps.note(lost, lost + 1, "buffer_full")
         if self._ring:
             self.next = self._ring.next
-        self._ring.append(Frame(self.next, payload))
+        self._ring.append(Frame(self.next, payload), len(payload))
         self.next += 1
         return True
 

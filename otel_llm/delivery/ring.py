@@ -16,9 +16,10 @@ class Ring:
         self.first = 0
         """The sequence number of the oldest record."""
         self.size = 0
-        """The payloads' bytes together."""
+        """The records' bytes together."""
         self._max_bytes = max_bytes
         self._frames: deque[Frame] = deque()
+        self._sizes: deque[int] = deque()
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -33,23 +34,24 @@ class Ring:
         """Whether one more record needs room to be made."""
         return len(self._frames) >= self.capacity or self.size > self._max_bytes
 
-    def append(self, frame: Frame) -> None:
+    def append(self, frame: Frame, size: int) -> None:
         """
-        Add a record, which follows the last one.
+        Add a record of so many bytes, which follows the last one.
         """
         if not self._frames:
             self.first = frame.sequence
         self._frames.append(frame)
-        self.size += len(frame.payload)
+        self._sizes.append(size)
+        self.size += size
 
-    def follow(self, frame: Frame) -> None:
+    def follow(self, frame: Frame, size: int) -> None:
         """
         Add a record and let the oldest go where that is too much; one that does not follow the last begins anew.
         """
         frames = self._frames
         if frames and frames[-1].sequence + 1 != frame.sequence:
             self.release(frame.sequence)
-        self.append(frame)
+        self.append(frame, size)
         while len(frames) > self.capacity or self.size > self._max_bytes:
             self._forget_oldest()
 
@@ -75,5 +77,6 @@ class Ring:
         return list(islice(self._frames, start, start + count))
 
     def _forget_oldest(self) -> None:
-        self.size -= len(self._frames.popleft().payload)
+        self._frames.popleft()
+        self.size -= self._sizes.popleft()
         self.first += 1
