@@ -64,6 +64,8 @@ class JsonlOptions:
     """Whether `debug` keeps prompts."""
     debug_capture_responses: bool = True
     """Whether `debug` keeps answers."""
+    sync: bool = False
+    """Whether to wait until the disk has a batch, so that no power cut takes it; goes with `durability: always`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class JsonlSink(BlockingSink):
             for name, body in self._entries(record):
                 lines[name, day].append(body)
         for (name, day), bodies in lines.items():
-            files.append_lines(self._file(name, day), b"\n".join([*bodies, b""]))
+            files.append_lines(self._file(name, day), b"\n".join([*bodies, b""]), synced=self._options.sync)
         return Receipt.delivered()
 
     def close(self) -> None:

@@ -50,6 +50,8 @@ class SqliteOptions:
     """The database file; made with mode 0600 where it is missing."""
     busy_timeout_ms: int = 10_000
     """How long to wait while another process writes."""
+    sync: bool = False
+    """Whether to wait until the disk has a batch, so that no power cut takes it; goes with `durability: always`."""
 
 
 class SqliteSink(BlockingSink):
@@ -111,7 +113,7 @@ class SqliteSink(BlockingSink):
         connection = sqlite3.connect(path, timeout=seconds, isolation_level=None, check_same_thread=False)
         self._connection = connection
         _write_ahead(connection, seconds)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._options.sync else 'NORMAL'}")
         _prepare(connection, path)
         return connection
 

@@ -46,11 +46,11 @@ class DeadLetters:
 
     def keep(self, letters: Sequence[DeadLetter]) -> None:
         """
-        Write the letters down; raises `OSError` or `JournalError` when that cannot be done.
+        Write the letters down, and wait for the disk: the journal lets go of them. Raises `OSError` or `JournalError`.
         """
         files.private_folder(self.path.parent.parent)
         files.private_folder(self.path.parent)
-        files.append_lines(self.path, b"".join(_encode(letter) + b"\n" for letter in letters))
+        files.append_lines(self.path, b"".join(_encode(letter) + b"\n" for letter in letters), synced=True)
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode

@@ -39,13 +39,18 @@ def open_private(path: Path, flags: int) -> int:
     return os.open(path, flags | _FLAGS, 0o600)
 
 
-def append_lines(path: Path, data: bytes) -> None:
+def append_lines(path: Path, data: bytes, *, synced: bool = False) -> None:
     """
-    Add whole lines to a file that several processes write, in one piece.
+    Add whole lines to a file that several processes write, in one piece; `synced` waits until the disk has them.
     """
     descriptor = open_to_append(path)
     try:
+        is_new = not os.fstat(descriptor).st_size
         write_whole(descriptor, data)
+        if synced:
+            sync(descriptor)
+            if is_new:
+                sync_folder(path.parent)
     finally:
         os.close(descriptor)
 

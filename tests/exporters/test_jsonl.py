@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -41,6 +42,23 @@ def test_one_file_per_date(open_sink, folder, call, batch_of):
     assert sorted(path.name for path in (folder / "usage").iterdir()) == ["2026-01-12.jsonl", "2026-01-13.jsonl"]
     (entry,) = lines(folder, "usage")
     assert (entry["eventId"], entry["timestamp"]) == (first.id, "2026-01-12T11:59:59.310Z")
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_sync(open_sink, folder, call, batch_of, monkeypatch, sync):
+    """Where that is wanted, the disk has a batch, whole and under its name, before it counts as delivered."""
+    synced = {}
+
+    def note(descriptor):
+        status = os.fstat(descriptor)
+        synced[status.st_ino] = status.st_size
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, note)
+    open_sink(sync=sync).send(batch_of(call(), wanted="usage"))
+    store = folder / "usage"
+    (file,) = store.iterdir()
+    assert (synced.get(file.stat().st_ino) == file.stat().st_size, store.stat().st_ino in synced) == (sync, sync)
 
 
 def test_errors(open_sink, folder, call, failed, batch_of):

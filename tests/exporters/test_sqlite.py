@@ -159,6 +159,16 @@ def test_fork(open_sink, batch_of, call, query):
     assert (status, closed, query("SELECT count(*) FROM llm_calls")) == (0, True, [(2,)])
 
 
+@pytest.mark.parametrize(("sync", "mode"), [(True, "FULL"), (False, "NORMAL")])
+def test_sync(open_sink, monkeypatch, sync, mode):
+    """Where that is wanted, SQLite waits for the disk at each commit; else at its checkpoints only."""
+    made = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: made.append(connect(*args, **options)) or made[-1])
+    open_sink(sync=sync)
+    assert ["OFF", "NORMAL", "FULL"][made[-1].execute("PRAGMA synchronous").fetchone()[0]] == mode
+
+
 def test_mode(open_sink, path):
     """Only we may read the database and its write-ahead log."""
     open_sink()
