@@ -8,6 +8,7 @@ view deletes the calls.
 A batch is copied straight into the table. Where one of its events is there already (the server's log tells of a
 violated key), or where a column of the table has another type or its rows are guarded by policies, the batch goes by
 way of a temporary table, and what is there already stays as it is: each event is there once, however often it was sent.
+The table is looked at when a process opens it: stop those that write before you change a column's type or drop a key.
 
 With `format: gateway_log` (or `analytics`, `usage`) the table is `llm_logs`: `id`, `event_id`, `timestamp` (when the
 call was completed), `log_data`, and `ttfb` and `latency` in milliseconds.

@@ -121,8 +121,10 @@ def sync(descriptor: int) -> None:
 
 def sync_folder(path: Path) -> None:
     """
-    Wait until the disk has the names in a folder.
+    Wait until the disk has the names in a folder; Windows opens no folders, so there is nothing to wait for.
     """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     try:
         os.fsync(descriptor)

@@ -4,6 +4,7 @@ A Celery application with one task, over a broker of plain files.
 
 from pathlib import Path
 
+from billiard import current_process
 from calls import call as call_provider
 from celery import Celery
 
@@ -22,4 +23,4 @@ app.conf.update(
 @app.task
 def call(name):
     call_provider(name)
-    Path("done", name).touch()
+    Path("done", name).write_text(current_process().name)

@@ -35,3 +35,19 @@ def test_who_waited_writes_into_the_new_file(tmp_path, eventually):
 
 def _waits(pid):
     return any("->" in line and f" {pid} " in line for line in LOCKS.read_text().splitlines())
+
+
+def test_folders_that_cannot_be_opened(tmp_path, monkeypatch):
+    """On Windows, which opens no folder, lines are written and synced all the same."""
+    open_file = os.open
+
+    def opened(path, *flags):
+        if Path(path).is_dir():
+            raise PermissionError(path)
+        return open_file(path, *flags)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    path = tmp_path / "letters"
+    files.append_lines(path, b"kept\n", synced=True)
+    assert path.read_bytes() == b"kept\n"
