@@ -7,7 +7,6 @@ A `Pipeline` is the recorder that operations report to. It is started once per p
 
 import atexit
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any, Final
@@ -20,7 +19,6 @@ from opentelemetry.propagate import inject
 from opentelemetry.sdk._logs import LogRecordLimits
 from opentelemetry.sdk.resources import Resource as SdkResource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import set_span_in_context
 
 from otel_llm import diagnostics, plugins, switch
 from otel_llm.call import Call
@@ -56,19 +54,10 @@ from otel_llm.telemetry.spans import (
 VERSION: Final = version("otel-llm")
 
 _SEVERITIES: Final = {
-    "info": (SeverityNumber.INFO, SeverityNumber.ERROR),
-    "spec": (SeverityNumber.DEBUG, SeverityNumber.DEBUG),
+    "info": ((SeverityNumber.INFO, "INFO"), (SeverityNumber.ERROR, "ERROR")),
+    "spec": ((SeverityNumber.DEBUG, "DEBUG"), (SeverityNumber.DEBUG, "DEBUG")),
 }
-
-
-@dataclass(slots=True)
-class _Trace:
-    """
-    What the pipeline keeps with an operation: its span and what that started with.
-    """
-
-    call_span: CallSpan
-    attributes: Attributes
+"""Number and text, of calls that went well and of those that failed."""
 
 
 class Pipeline:
@@ -131,10 +120,9 @@ class Pipeline:
         model = safe_name(operation.request.model)
         attributes = started(endpoint.operation, endpoint.provider, model, http.host, http.port)
         name = f"{endpoint.operation} {model}" if model else endpoint.operation
-        call_span = open_span(self._tracer, name, attributes, operation.started_ns)
-        if call_span is None:
+        operation.trace = open_span(self._tracer, name, attributes, operation.started_ns)
+        if operation.trace is None:
             return False
-        operation.trace = _Trace(call_span, attributes)
         if self.delivery is not None:
             # Not only when the call has ended: at the end of the process it would be too late for threads.
             self.delivery.start()
@@ -144,8 +132,8 @@ class Pipeline:
         """
         Make the operation's span the current one; somebody else's is current already.
         """
-        call_span: CallSpan = operation.trace.call_span
-        return otel_context.attach(set_span_in_context(call_span.span)) if call_span.owned else None
+        call_span: CallSpan = operation.trace
+        return otel_context.attach(call_span.context) if call_span.owned else None
 
     def detach(self, token: object) -> None:
         """
@@ -159,41 +147,43 @@ class Pipeline:
         Give the headers that carry the operation's trace context.
         """
         headers: dict[str, str] = {}
-        inject(headers, set_span_in_context(operation.trace.call_span.span))
+        inject(headers, operation.trace.context)
         return headers
 
     def attempted(self, operation: Operation, exchange: Exchange) -> None:
         """
         Tell somebody else's span, which may end before ours would, how the call stands.
         """
-        attempts = len(operation.attempts) + (exchange.end is None)
-        note_attempt(operation.trace.call_span, attempts, exchange.status)
+        call_span: CallSpan = operation.trace
+        if not call_span.owned:
+            note_attempt(call_span, len(operation.attempts) + (exchange.end is None), exchange.status)
 
     def ended(self, operation: Operation, call: Call) -> None:
         """
         Price, describe and deliver a finished call.
         """
-        call_span: CallSpan = operation.trace.call_span
+        call_span: CallSpan = operation.trace
         call = safe_call(call)
-        cost = self._price(call)
-        event_id = new_event_id()
-        shared = described(call, cost)
-        own = recorded(call, cost, event_id, self._redactor)
-        content = content_attributes(call.content, self._redactor)
-        record = {**operation.trace.attributes, **shared, **own}
-        if content and self._content.on_event:
-            record.update(content)
+        cost = self.book.price(call, fetched=call.billable)
+        on_span = described(call, cost)
+        record = call_span.attributes | on_span
+        record |= recorded(call, cost, new_event_id(), self._redactor)
+        if call.content is not None:
+            content = content_attributes(call.content, self._redactor)
+            if self._content.on_event:
+                record |= content
+            if self._content.on_span:
+                on_span |= as_json(content)
         # The record comes first: what may happen to span and metrics must not cost it.
         self._emit(call, call_span, record)
-        on_span = {**shared, **as_json(content)} if content and self._content.on_span else shared
-        close_span(call_span, call, on_span, own.get("otel_llm.error.message"))  # type: ignore[arg-type]
-        self._metrics.record(call, cost, metered=call_span.metered)
+        close_span(call_span, call, on_span, record.get("otel_llm.error.message"))  # type: ignore[arg-type]
+        self._metrics.record(call, cost, call_span.context, metered=call_span.metered)
 
     def failed(self, operation: Operation) -> None:
         """
         End the span of a call that could not be summed up or recorded.
         """
-        abandon_span(operation.trace.call_span)
+        abandon_span(operation.trace)
 
     def join_logs(self) -> None:
         """
@@ -247,7 +237,7 @@ class Pipeline:
         return self.delivery.stats() if self.delivery is not None else {}
 
     def _emit(self, call: Call, call_span: CallSpan, attributes: Attributes) -> None:
-        severity = self._severities[call.failure is not None]
+        severity, severity_text = self._severities[call.failure is not None]
         timestamp = call.started_ns + call.duration_ns
         if self._processed is None:
             self.join_logs()
@@ -255,16 +245,22 @@ class Pipeline:
             self._append(call_span, attributes, severity, timestamp)
             return
         record = Details(
+            call_span.span,
             timestamp=timestamp,
             observed_timestamp=timestamp,
-            context=set_span_in_context(call_span.span, _NO_CONTEXT),
+            context=call_span.context,
             severity_number=severity,
-            severity_text=severity.name,
-            attributes=attributes,  # type: ignore[arg-type]
+            severity_text=severity_text,
+            attributes=attributes,
             event_name=EVENT_NAME,
         )
         try:
-            self._logger.emit(self._plain(record))
+            # The SDK is spared the cleaning of our attributes, unless the operator has set limits for them.
+            if self._limits.max_log_record_attribute_length is None:
+                ready = CallRecord(record, self._processed.resource, _SDK_SCOPE, self._limits)
+                self._logger.emit(ready)  # type: ignore[call-overload]
+            else:
+                self._logger.emit(record)
             if call.failure is not None and self.settings.exception_event:
                 self._logger.emit(self._exception(record, attributes))
         except Exception as error:  # noqa: BLE001 - somebody else's processor, which stands before ours
@@ -296,14 +292,6 @@ class Pipeline:
             )
         )
 
-    def _plain(self, record: LogRecord) -> Any:
-        """
-        Spare the SDK the cleaning of our attributes, unless the operator has set limits for them.
-        """
-        if self._limits.max_log_record_attribute_length is not None:
-            return record
-        return CallRecord(record, self._processed.resource, _SDK_SCOPE, self._limits)
-
     @staticmethod
     def _exception(record: LogRecord, attributes: Attributes) -> LogRecord:
         names = ("exception.type", "exception.message", "exception.stacktrace", "error.type")
@@ -329,7 +317,6 @@ class Pipeline:
         return resource if isinstance(resource, SdkResource) else SdkResource.create()
 
 
-_NO_CONTEXT = otel_context.Context()
 _SCOPE = Scope(SCOPE, VERSION)
 _SDK_SCOPE = InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 

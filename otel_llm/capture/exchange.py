@@ -1,7 +1,7 @@
 """One HTTP request and its answer, with its clock readings."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 from typing import Final, Literal
 
@@ -13,7 +13,7 @@ from otel_llm.capture.dialect import CONTENT, DONE, USAGE, Dialect, Response, St
 from otel_llm.capture.encoding import Decode, decoder
 from otel_llm.capture.framing import FRAMINGS, Frame, Framing
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 
 End = Literal["complete", "closed", "failed"]
 """How an answer ended: read to its last byte or terminal frame, let go of before, or broken off."""
@@ -25,6 +25,14 @@ MALFORMED: Final = "malformed_response"
 """`error.type` of a call whose whole answer is no JSON: an empty body, or a page of some box in between."""
 
 _NOTHING = Response()
+
+
+def lowered(headers: Headers) -> dict[bytes, bytes]:
+    """
+    Give headers by their names in lower case; of one that comes twice the last.
+    """
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    return dict(zip(map(bytes.lower, names), values, strict=True))
 
 
 class HttpRequest(Struct, frozen=True, gc=False):
@@ -94,7 +102,7 @@ class Exchange:
         """
         self.first_byte_ns = perf_counter_ns()
         self.status = status
-        self.headers = {name.lower(): value for name, value in headers}
+        self.headers = lowered(headers)
 
     def whole(self, body: bytes) -> None:
         """
@@ -173,7 +181,7 @@ class Exchange:
     @property
     def ok(self) -> bool:
         """Whether the provider took the request and the answer came whole."""
-        return self.end == "complete" and self._accepted
+        return self.end == "complete" and self.status is not None and self.status < 400  # noqa: PLR2004
 
     def attempt(self, error_type: str | None) -> Attempt:
         """
@@ -191,14 +199,20 @@ class Exchange:
     @property
     def request_id(self) -> str | None:
         """The provider's id of this exchange, whatever its header is called."""
-        value = self._first(_REQUEST_IDS)
-        return value.decode("latin-1") if value else None
+        for name in _REQUEST_IDS:
+            value = self.headers.get(name)
+            if value:
+                return value.decode("latin-1")
+        return None
 
     @property
     def retry_after(self) -> float | None:
         """Seconds the provider asked to wait (`retry-after-ms`, or `retry-after` in seconds)."""
-        milliseconds = _number(self.headers.get(b"retry-after-ms"))
-        return milliseconds / 1000 if milliseconds is not None else _number(self.headers.get(b"retry-after"))
+        headers = self.headers
+        if b"retry-after" not in headers and b"retry-after-ms" not in headers:
+            return None
+        milliseconds = _number(headers.get(b"retry-after-ms"))
+        return milliseconds / 1000 if milliseconds is not None else _number(headers.get(b"retry-after"))
 
     @property
     def rate_limit(self) -> RateLimit | None:
@@ -221,13 +235,6 @@ class Exchange:
     @property
     def _accepted(self) -> bool:
         return self.status is not None and self.status < 400  # noqa: PLR2004
-
-    def _first(self, names: tuple[bytes, ...]) -> bytes | None:
-        for name in names:
-            value = self.headers.get(name)
-            if value is not None:
-                return value
-        return None
 
     def _streams(self) -> bool:
         return _media_type(self.headers.get(b"content-type", b"")) in FRAMINGS

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from otel_llm.call import Call, Content, Failure
 from otel_llm.capture.dialect import Request
 from otel_llm.capture.endpoint import Endpoint, Endpoints
-from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest
+from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest, lowered
 from otel_llm.capture.harmless import harmless
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.operation import Operation, key_hash
@@ -82,22 +82,26 @@ class Sending:
     One exchange of an operation, in the hands of the client plugin that sends it.
     """
 
-    __slots__ = ("__weakref__", "_observer", "_tokens", "exchange", "operation")
+    __slots__ = ("__weakref__", "_observer", "_tokens", "changes", "exchange", "operation")
 
     def __init__(self, observer: "Observer", operation: Operation, exchange: Exchange) -> None:
         self._observer = observer
         self.operation = operation
         self.exchange = exchange
-        self._tokens: tuple[Token[Operation | None], object] | None = None
+        self.changes = observer.changes
+        """Whether the operator wants something added to requests of some hosts."""
+        self._tokens: tuple[Token[Operation | None] | None, object] | None = None
 
     @harmless
     def attach(self) -> None:
         """
         Make the call's span current and mark the operation as sending; `detach` undoes it.
         """
-        self.operation.sending = True
-        span = self._observer.recorder.attach(self.operation)
-        self._tokens = _current.set(self.operation), span
+        operation = self.operation
+        operation.sending = True
+        span = self._observer.recorder.attach(operation)
+        # Within an SDK's method it is the current operation already.
+        self._tokens = None if _current.get() is operation else _current.set(operation), span
 
     @harmless
     def detach(self) -> None:
@@ -108,13 +112,9 @@ class Sending:
         if self._tokens is not None:
             current, span = self._tokens
             self._tokens = None
-            _current.reset(current)
+            if current is not None:
+                _current.reset(current)
             self._observer.recorder.detach(span)
-
-    @property
-    def changes(self) -> bool:
-        """Whether the operator wants something added to requests of some hosts."""
-        return self._observer.changes
 
     @property
     def strains(self) -> bool:
@@ -251,19 +251,14 @@ class Observer:
     ) -> None:
         self.recorder = recorder
         self.reaper = reaper
-        self._match = endpoints.match
+        self.endpoint = endpoints.match
+        """Tells what a request is; None, at the price of a look into a dictionary, when it is none of ours."""
         self._surroundings = surroundings
         self._content = content
         self._include_usage = tuple(include_usage)
         self._propagate = tuple(propagate)
         self.changes = bool(include_usage or propagate)
         self._background: dict[str, bool] = {}
-
-    def endpoint(self, method: str, host: str, port: int | None, path: str) -> Endpoint | None:
-        """
-        Tell what a request is; None, at the price of a look into a dictionary, when it is none of ours.
-        """
-        return self._match(method, host, port, path)
 
     def begin(self, endpoint: Endpoint, http: HttpRequest) -> Sending | None:
         """
@@ -357,7 +352,7 @@ class Observer:
         request = self._request(endpoint, http)
         if request is None:
             return False
-        headers = {name.lower(): value for name, value in http.headers}
+        headers = lowered(http.headers)
         operation.begin(endpoint, http, request, self._surroundings.read(headers))
         operation.key_hash = key_hash(headers)
         if self.recorder.starts(operation):
@@ -428,8 +423,17 @@ def scope(observer: Callable[[], Observer | None], method: Callable[P, R]) -> Ca
         seen = observer()
         if seen is None or _open_operation() is not None:
             return method(*args, **kwargs)
-        with _Scope(seen):
-            return method(*args, **kwargs)
+        operation = Operation(running=True)
+        token = _current.set(operation)
+        try:
+            answer = method(*args, **kwargs)
+        except BaseException as error:
+            _current.reset(token)
+            seen.raised(operation, error)
+            raise
+        _current.reset(token)
+        seen.returned(operation)
+        return answer
 
     return run
 
@@ -446,32 +450,19 @@ def scope_async(
         seen = observer()
         if seen is None or _open_operation() is not None:
             return await method(*args, **kwargs)
-        with _Scope(seen):
-            return await method(*args, **kwargs)
+        operation = Operation(running=True)
+        token = _current.set(operation)
+        try:
+            answer = await method(*args, **kwargs)
+        except BaseException as error:
+            _current.reset(token)
+            seen.raised(operation, error)
+            raise
+        _current.reset(token)
+        seen.returned(operation)
+        return answer
 
     return run
-
-
-class _Scope:
-    """
-    An operation as long as the SDK's method runs; a class, for `contextmanager` costs three times as much.
-    """
-
-    __slots__ = ("_observer", "_operation", "_token")
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._operation = Operation(running=True)
-
-    def __enter__(self) -> None:
-        self._token = _current.set(self._operation)
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        _current.reset(self._token)
-        if error is None:
-            self._observer.returned(self._operation)
-        else:
-            self._observer.raised(self._operation, error)
 
 
 def _open_operation() -> Operation | None:

@@ -98,9 +98,8 @@ class Operation:
         assert exchange is not None  # noqa: S101
         response = exchange.response or _NO_RESPONSE
         status = _status(exchange, response, error)
-        values = self.context.values
-        identity = self.context.identity(exchange.headers)
-        started = self.started
+        context, http, started = self.context, self.http, self.started
+        values = context.values
         return Call(
             operation=endpoint.operation,
             provider=endpoint.provider,
@@ -113,36 +112,36 @@ class Operation:
             response_id=response.id or request.response_id,
             response_status=response.status,
             stream=request.stream or exchange.stream,
-            server_address=self.http.host,
-            server_port=self.http.port,
-            method=self.http.method,
-            path=self.http.path,
-            request_bytes=len(self.http.body) if self.http.body is not None else None,
+            server_address=http.host,
+            server_port=http.port,
+            method=http.method,
+            path=http.path,
+            request_bytes=len(http.body) if http.body is not None else None,
             response_bytes=exchange.response_bytes if exchange.first_byte_ns else None,
             first_byte_ns=exchange.first_byte_ns - started if exchange.first_byte_ns else None,
             first_chunk_ns=exchange.first_chunk_ns - started if exchange.first_chunk_ns else None,
-            chunk_interval_ns=_chunk_interval(exchange),
+            chunk_interval_ns=_chunk_interval(exchange) if exchange.chunks else None,
             usage=response.usage or _NO_USAGE,
             usage_source=_usage_source(self, response),
             reported_cost=response.reported_cost,
-            parameters=_parameters(request, response),
+            parameters=request.parameters if response.embedding_dimensions is None else _embedded(request, response),
             service_tier=response.service_tier,
             system_fingerprint=response.system_fingerprint,
             finish_reasons=response.finish_reasons,
             attempts=tuple(self.attempts),
             http_status=exchange.status,
-            request_id=exchange.request_id,
+            request_id=self.attempts[-1].request_id if self.attempts else exchange.request_id,
             failure=_failure(exchange, response, error) if status not in {"success", "cancelled"} else None,
             rate_limit=exchange.rate_limit,
-            labels={**request.labels, **self.context.labels()},
-            identity=_filled(identity, request, response),
-            key=self.context.key(self.key_hash),
+            labels={**request.labels, **context.labels()} if values else request.labels,
+            identity=_filled(context.identity(exchange.headers), request, response),
+            key=context.key(self.key_hash),
             billable=billable,
-            cache=self.context.response_cache(exchange.headers),
+            cache=context.response_cache(exchange.headers),
             parent_request_id=values.get("parent_request_id"),
-            fallback_index=_integer(values.get("fallback_index")),
+            fallback_index=_integer(values.get("fallback_index")) if values else None,
             route_alias=values.get("route_alias"),
-            content=_content(prompt, response),
+            content=prompt if response.output_messages is None else _content(prompt, response),
         )
 
 
@@ -221,11 +220,11 @@ def _stack(error: BaseException) -> str:
     return "\n".join(("Traceback (most recent call last):", *lines, _class_name(error)))
 
 
-def _parameters(request: Request, response: Response) -> Parameters:
+def _embedded(request: Request, response: Response) -> Parameters:
     """
     Let the answer's vectors tell their dimensions where the request asked for none.
     """
-    if response.embedding_dimensions is None or request.parameters.embedding_dimensions is not None:
+    if request.parameters.embedding_dimensions is not None:
         return request.parameters
     return replace(request.parameters, embedding_dimensions=response.embedding_dimensions)
 
@@ -238,9 +237,7 @@ def _usage_source(operation: Operation, response: Response) -> UsageSource:
     return "injected" if operation.usage_injected else "provider"
 
 
-def _content(prompt: Content | None, response: Response) -> Content | None:
-    if response.output_messages is None:
-        return prompt
+def _content(prompt: Content | None, response: Response) -> Content:
     return replace(prompt or Content(), output_messages=response.output_messages)
 
 

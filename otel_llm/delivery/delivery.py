@@ -79,6 +79,8 @@ class Delivery:
         """
         Start the couriers and adopt what dead processes left; safe to call again.
         """
+        if self._thread is not None:
+            return
         with self._lock:
             if self._thread is not None or self._closed or not self._couriers:
                 return

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry._logs import LogRecord
+from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource as SdkResource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Span
 
 from otel_llm.capture.harmless import harmless
 from otel_llm.telemetry.event import EVENT_NAME, Event, Resource, Scope, new_event_id
@@ -81,10 +84,26 @@ def _safe_moment(moment: int | None) -> int | None:
 _LAST_MOMENT = 2**63
 
 
+_BLANK = vars(LogRecord(context=Context()))
+"""The fields of a log record, and what is in them when nothing is told."""
+
+
 class Details(LogRecord):
     """
-    A call's log record; it knows how to be copied, which every batch processor does, without the detour of pickling.
+    A call's log record; `told` are its fields but for the ids, which `span` has.
+
+    It knows how to be copied, which every batch processor does, without the detour of pickling.
     """
+
+    def __init__(self, span: Span, **told: Any) -> None:
+        ids = span.get_span_context()
+        self.__dict__ = {
+            **_BLANK,
+            **told,
+            "trace_id": ids.trace_id,
+            "span_id": ids.span_id,
+            "trace_flags": ids.trace_flags,
+        }
 
     def __copy__(self) -> "Details":
         twin = object.__new__(Details)
@@ -100,10 +119,11 @@ class CallRecord(ReadWriteLogRecord):
     all the rest of emitting.
     """
 
-    def __post_init__(self) -> None:
-        """
-        Leave the attributes as they are.
-        """
+    def __init__(self, record: LogRecord, resource: SdkResource, scope: InstrumentationScope, limits: Any) -> None:
+        self.log_record = record
+        self.resource = resource
+        self.instrumentation_scope = scope
+        self.limits = limits
 
 
 class _Processor(LogRecordProcessor):

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from msgspec.structs import replace
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
@@ -83,11 +82,13 @@ class Metrics:
         """
         return {**self._cardinality.all_bounded(own), **self._label_attributes(labels)}
 
-    def record(self, call: Call, cost: Cost, *, metered: bool = True) -> None:
+    def record(self, call: Call, cost: Cost, context: Context, *, metered: bool = True) -> None:
         """
         Count one finished call; with `metered` false only its cost, as somebody else records the rest.
+
+        `context` is that of the call's span, for exemplars.
         """
-        _waiting.append((self, _small(call), cost, otel_context.get_current(), metered))
+        _waiting.append((self, call if call.content is None else replace(call, content=None), cost, context, metered))
         waiting = len(_waiting)
         if waiting >= ENOUGH:
             _clerk().call()
@@ -97,7 +98,7 @@ class Metrics:
 
     def measure(self, call: Call, cost: Cost, context: Context, *, metered: bool) -> None:
         """
-        Give one call to the instruments; `context` is that in which it ended, for exemplars.
+        Give one call to the instruments.
         """
         attributes = self._attributes(call)
         if cost.unknown_reason == BOOK_LOADING:
@@ -209,10 +210,6 @@ def _record_oldest() -> bool:
     except Exception as error:  # noqa: BLE001 - who collects, or what thread this is, cannot help it
         report_failure("metrics", error)
     return True
-
-
-def _small(call: Call) -> Call:
-    return call if call.content is None else replace(call, content=None)
 
 
 class _Released:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from msgspec import defstruct, to_builtins
+from msgspec import Struct, defstruct, to_builtins
 from msgspec.structs import astuple
 
 from otel_llm.call import Attempt, Call, Failure, Parameters, RateLimit, Usage
@@ -59,7 +59,8 @@ def described(call: Call, cost: Cost) -> Attributes:
     Give what a finished call's span and record both carry.
     """
     identity, parameters = call.identity, call.parameters
-    attributes = _shared(
+    of_openai = call.provider in OPENAI_PROVIDERS
+    row = _Shared(
         max(len(call.attempts), 1),
         *_asked(parameters),
         None if parameters.choice_count == 1 else parameters.choice_count,
@@ -76,9 +77,12 @@ def described(call: Call, cost: Cost) -> Attributes:
         identity.user_id,
         identity.session_id,
         identity.conversation_id,
+        OPENAI_API_TYPES.get(call.api) if of_openai else None,
+        call.service_tier if of_openai else None,
+        call.system_fingerprint if of_openai else None,
+        parameters.service_tier if of_openai and parameters.service_tier != "auto" else None,
     )
-    if call.provider in OPENAI_PROVIDERS:
-        attributes |= _openai(call)
+    attributes: Attributes = to_builtins(row)
     for name, value in call.labels.items():
         attributes[f"otel_llm.label.{name}"] = value
     _put_total(attributes, cost)
@@ -90,7 +94,7 @@ def recorded(call: Call, cost: Cost, event_id: str, redactor: Redactor) -> Attri
     Give what only the record carries.
     """
     identity, usage = call.identity, call.usage
-    attributes = _own(
+    row = _Own(
         event_id,
         event_type(call),
         call.status,
@@ -117,11 +121,12 @@ def recorded(call: Call, cost: Cost, event_id: str, redactor: Redactor) -> Attri
         None if call.parent_request_id is None else True,
         *_NO_RATE_LIMIT if call.rate_limit is None else astuple(call.rate_limit),
     )
+    attributes: Attributes = to_builtins(row)
     _put_cost(attributes, cost)
     if len(call.attempts) > 1:
         attributes["otel_llm.attempt_log"] = list(map(_attempt, call.attempts))
     if call.cache is not None:
-        attributes |= _cached(*astuple(call.cache))
+        attributes |= to_builtins(_Cached(*astuple(call.cache)))
     if call.failure is not None:
         attributes |= _failed(call.failure, redactor)
     return attributes
@@ -170,15 +175,14 @@ def event_type(call: Call) -> str:
     return "error" if call.failure is not None else "api_call"
 
 
-def _named(*names: str) -> Callable[..., Attributes]:
+def _row(*names: str) -> Callable[..., Struct]:
     """
-    Give a function that puts names to values in their order and leaves out the absent ones.
+    Give a struct whose `to_builtins` puts names to its values, in their order, and leaves out the absent ones.
 
     msgspec does it several times as fast as a loop could.
     """
     fields = {f"value_{at}": name for at, name in enumerate(names)}
-    Row = defstruct("Row", [(field, Any, None) for field in fields], rename=fields, omit_defaults=True, gc=False)  # noqa: N806
-    return lambda *values: to_builtins(Row(*values))
+    return defstruct("Row", [(field, Any, None) for field in fields], rename=fields, omit_defaults=True, gc=False)
 
 
 _ASKED = {field: name for field, name in PARAMETERS.items() if name is not None}
@@ -186,7 +190,7 @@ _COUNTED = {field: name for field, name in USAGE.items() if name is not None}
 _asked = attrgetter(*_ASKED)
 _counted = attrgetter(*_COUNTED)
 
-_shared = _named(
+_Shared = _row(
     "otel_llm.attempts",
     *_ASKED.values(),
     "gen_ai.request.choice.count",
@@ -203,8 +207,12 @@ _shared = _named(
     "user.id",
     "session.id",
     "gen_ai.conversation.id",
+    "openai.api.type",
+    "openai.response.service_tier",
+    "openai.response.system_fingerprint",
+    "openai.request.service_tier",
 )
-_own = _named(
+_Own = _row(
     EVENT_ID,
     "otel_llm.event.type",
     "otel_llm.status",
@@ -240,7 +248,7 @@ _own = _named(
     "otel_llm.ratelimit.tokens.remaining",
     "otel_llm.ratelimit.tokens.reset",
 )
-_cached = _named(
+_Cached = _row(
     "otel_llm.cache.hit",
     "otel_llm.cache.type",
     "otel_llm.cache.store",
@@ -250,8 +258,7 @@ _cached = _named(
     "otel_llm.cache.embedding.model",
     "otel_llm.cache.embedding.input_tokens",
 )
-_openai_own = _named("openai.api.type", "openai.response.service_tier", "openai.response.system_fingerprint")
-_attempted = _named("seconds", "status", "request_id", "retry_after", "error_type")
+_Attempted = _row("seconds", "status", "request_id", "retry_after", "error_type")
 
 _NO_RATE_LIMIT = astuple(RateLimit())
 
@@ -303,13 +310,6 @@ def _put_cost(attributes: Attributes, cost: Cost) -> None:
         attributes["otel_llm.cost.unknown_reason"] = cost.unknown_reason
 
 
-def _openai(call: Call) -> Attributes:
-    attributes = _openai_own(OPENAI_API_TYPES.get(call.api), call.service_tier, call.system_fingerprint)
-    if call.parameters.service_tier not in {None, "auto"}:
-        attributes["openai.request.service_tier"] = call.parameters.service_tier
-    return attributes
-
-
 def _tokens_per_second(call: Call) -> float | None:
     """
     Give output tokens per second between the first content chunk and the end (requirements 2.4).
@@ -322,7 +322,9 @@ def _tokens_per_second(call: Call) -> float | None:
 
 def _attempt(attempt: Attempt) -> Attributes:
     seconds = attempt.duration_ns / 1e9
-    return _attempted(seconds, attempt.status, attempt.request_id, attempt.retry_after, attempt.error_type)
+    row = _Attempted(seconds, attempt.status, attempt.request_id, attempt.retry_after, attempt.error_type)
+    attributes: Attributes = to_builtins(row)
+    return attributes
 
 
 def _failed(failure: Failure, redactor: Redactor) -> Attributes:

@@ -13,6 +13,7 @@ exporter the whole batch they are in. So they are replaced before anything is em
 Whether there is anything to replace is asked of the MessagePack encoder first, which is quicker than any look of ours.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
@@ -51,7 +52,7 @@ def is_safe(value: object) -> bool:
     """
     try:
         data = _encode(value)
-        wide = _may_hold_wide_integer(data) and _holds_wide_integer(value)
+        wide = _may_hold_wide_integer(data) and _spells_wide_integer(value) and _holds_wide_integer(value)
     except Exception:  # noqa: BLE001 - objects that are not ours may raise anything
         return False
     return len(data) <= MOST_CHARACTERS and not wide
@@ -112,7 +113,9 @@ def safe_name(name: str | None) -> str | None:
     """
     Give a name as spans and metrics may carry it.
     """
-    return name if name is None else safe_text(name)[:_MOST_OF_A_FACT]
+    if name is None or (name.isascii() and len(name) <= _MOST_OF_A_FACT):
+        return name
+    return safe_text(name)[:_MOST_OF_A_FACT]
 
 
 def as_text(value: object) -> str:
@@ -140,6 +143,8 @@ _BEYOND: Final = 1 << 63
 def _may_hold_wide_integer(data: bytes) -> bool:
     """
     Look for MessagePack's mark of an unsigned 64-bit integer with its highest bit set; texts and times may look so.
+
+    Of ten calls one has such a time.
     """
     last = len(data) - 1
     at = data.find(b"\xcf", 0, last)
@@ -148,6 +153,16 @@ def _may_hold_wide_integer(data: bytes) -> bool:
             return True
         at = data.find(b"\xcf", at + 1, last)
     return False
+
+
+def _spells_wide_integer(value: object) -> bool:
+    """
+    Look for 2^63 or more in the value's JSON; only digits in a text may look so.
+    """
+    return _WIDE.search(msgspec.json.encode(value)) is not None
+
+
+_WIDE: Final = re.compile(rb"9[2-9]\d{17}|\d{20}")
 
 
 def _holds_wide_integer(value: Any) -> bool:

@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from otel_llm.call import Call
 from otel_llm.telemetry.record import Attributes
@@ -89,6 +89,10 @@ class CallSpan(Struct, frozen=True):
     """
 
     span: Span
+    attributes: Attributes
+    """What is known of the call when it starts, whoever opened the span."""
+    context: Context
+    """That in which the span is the current one."""
     owned: bool
     """Whether we opened it, and so end it."""
     metered: bool
@@ -106,7 +110,8 @@ def open_span(tracer: Tracer, name: str, attributes: Attributes, started_ns: int
         return found
     own = tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=started_ns)  # type: ignore[arg-type]
     # Not sampled, another instrumentation's span is not to be known for one.
-    return CallSpan(own, owned=True, metered=own.is_recording() or not _metered_above(attributes))
+    metered = own.is_recording() or not _metered_above(attributes)
+    return CallSpan(own, attributes, set_span_in_context(own, context), owned=True, metered=metered)
 
 
 def note_attempt(call_span: CallSpan, attempts: int, status: int | None) -> None:
@@ -177,12 +182,13 @@ def _outer_span(context: Context, attributes: Attributes) -> CallSpan | None:
     scope = _genai_scope(span)
     if context.get("suppress_instrumentation") or context.get(_SUPPRESS_INSTRUMENTATION_KEY):
         # Logfire suppresses around every send of its own call; without a call's span somebody wants silence.
-        return CallSpan(span, owned=False, metered=False) if scope is not None else None
+        return CallSpan(span, attributes, context, owned=False, metered=False) if scope is not None else None
     if any(context.get(key) for key in _OUTER_CALL_KEYS):
-        return CallSpan(span, owned=False, metered=False)
+        return CallSpan(span, attributes, context, owned=False, metered=False)
     if scope is not None:
         hidden = scope.startswith(_NATIVE_SCOPE) and _metered_above(attributes)
-        return CallSpan(span, owned=False, metered=not hidden and not scope.startswith(_METERING_SCOPES))
+        metered = not hidden and not scope.startswith(_METERING_SCOPES)
+        return CallSpan(span, attributes, context, owned=False, metered=metered)
     return _NOBODY
 
 
@@ -198,7 +204,7 @@ def _metered_above(attributes: Attributes) -> bool:
     return False
 
 
-_NOBODY = CallSpan(trace.INVALID_SPAN, owned=True, metered=True)
+_NOBODY = CallSpan(trace.INVALID_SPAN, {}, Context(), owned=True, metered=True)
 
 
 def _enrichment(span: Span, attributes: Mapping[str, object]) -> Attributes:

@@ -69,7 +69,7 @@ def _sending(send: Any, *, observer: Observed, tap: Any) -> Any:
             return send(self, request, *args, **kwargs)
         sending.attach()
         try:
-            response = send(self, _sent(request, sending), *args, **kwargs)
+            response = send(self, _changed(request, sending) if sending.changes else request, *args, **kwargs)
         except BaseException as error:
             sending.failed(error)
             raise
@@ -91,7 +91,7 @@ def _sending_async(send: Any, *, observer: Observed, tap: Any) -> Any:
             return await send(self, request, *args, **kwargs)
         sending.attach()
         try:
-            response = await send(self, _sent(request, sending), *args, **kwargs)
+            response = await send(self, _changed(request, sending) if sending.changes else request, *args, **kwargs)
         except BaseException as error:
             sending.failed(error)
             raise
@@ -126,20 +126,18 @@ def _beginner(observer: Observed) -> Callable[[Any], Sending | None]:
 _PORTS = {"https": 443, "http": 80}
 
 
-def _sent(request: Any, sending: Sending) -> Any:
+def _changed(request: Any, sending: Sending) -> Any:
     """
     Give the request that goes out: the user's own, unless the operator wants something added for its host.
     """
-    if not sending.changes:
-        return request
     body, headers = sending.asking_for_usage(), sending.headers()
     if body is None and not headers:
         return request
-    return _changed(request, body, headers or {}) or request
+    return _with(request, body, headers or {}) or request
 
 
 @harmless
-def _changed(request: Any, body: bytes | None, headers: dict[str, str]) -> Any:
+def _with(request: Any, body: bytes | None, headers: dict[str, str]) -> Any:
     merged = request.headers.copy()
     merged.update(headers)
     if body is None:

@@ -46,6 +46,12 @@ class Tolerant(Generic[T]):
         Read one JSON object; give None when the bytes are something else.
         """
         try:
+            return self.strict(data)
+        except UNREADABLE:
+            return self._attempt_again(data)
+
+    def _attempt_again(self, data: bytes | Raw) -> T | None:
+        try:
             return self.decode(data)
         except UNREADABLE:
             return None

@@ -15,7 +15,6 @@ from otel_llm_instrumentation.dialects.openai_request import (
     deployment,
     output_type,
     strings,
-    unless,
 )
 
 
@@ -90,9 +89,9 @@ def _parameters(ask: _Ask) -> Parameters:
         frequency_penalty=ask.frequency_penalty,
         presence_penalty=ask.presence_penalty,
         seed=ask.seed,
-        choice_count=unless(1, ask.n),
-        stop_sequences=strings(ask.stop),
+        choice_count=None if ask.n == 1 else ask.n,
+        stop_sequences=None if ask.stop is None else strings(ask.stop),
         reasoning_level=ask.reasoning_effort or (ask.reasoning.effort if ask.reasoning else None),
-        output_type=output_type(ask.response_format, ask.modalities),
-        service_tier=unless("auto", ask.service_tier),
+        output_type=output_type(ask.response_format, ask.modalities) if ask.response_format or ask.modalities else None,
+        service_tier=None if ask.service_tier == "auto" else ask.service_tier,
     )

@@ -83,11 +83,13 @@ class OpenAIUsage(Struct):
         read = self.prompt_tokens_details or self.input_tokens_details or _NO_INPUT_DETAILS
         written = self.completion_tokens_details or self.output_tokens_details or _NO_OUTPUT_DETAILS
         cached = read.cached_tokens_details or _NO_MODALITIES
-        reasoning = _first(written.reasoning_tokens, self.reasoning_tokens)
+        reasoning = self.reasoning_tokens if written.reasoning_tokens is None else written.reasoning_tokens
+        given = self.input_tokens if self.prompt_tokens is None else self.prompt_tokens
+        made = self.output_tokens if self.completion_tokens is None else self.completion_tokens
         return Usage(
-            input_tokens=_first(self.prompt_tokens, self.input_tokens),
-            output_tokens=self._output(reasoning),
-            cache_read_tokens=_first(read.cached_tokens, self.prompt_cache_hit_tokens, self.cached_tokens),
+            input_tokens=given,
+            output_tokens=self._with_reasoning(given or 0, made, reasoning) if reasoning and made is not None else made,
+            cache_read_tokens=self._cached() if read.cached_tokens is None else read.cached_tokens,
             cache_write_tokens=read.cache_write_tokens,
             reasoning_tokens=reasoning,
             audio_input_tokens=read.audio_tokens,
@@ -112,20 +114,12 @@ class OpenAIUsage(Struct):
         upstream = self.cost_details.upstream_inference_cost if self.cost_details and self.is_byok else None
         return cost if cost is None or upstream is None else cost + upstream
 
-    def _output(self, reasoning: int | None) -> int | None:
-        output = _first(self.completion_tokens, self.output_tokens)
-        if not reasoning or output is None:
-            return output
-        whole = (_first(self.prompt_tokens, self.input_tokens) or 0) + output
-        apart = reasoning > output or self.total_tokens == whole + reasoning
-        return output + reasoning if apart else output
+    def _with_reasoning(self, given: int, made: int, reasoning: int) -> int:
+        apart = reasoning > made or self.total_tokens == given + made + reasoning
+        return made + reasoning if apart else made
+
+    def _cached(self) -> int | None:
+        return self.cached_tokens if self.prompt_cache_hit_tokens is None else self.prompt_cache_hit_tokens
 
     def _searches(self) -> int | None:
         return self.server_tool_use.web_search_requests if self.server_tool_use else self.num_search_queries
-
-
-def _first(*counts: int | None) -> int | None:
-    for count in counts:
-        if count is not None:
-            return count
-    return None

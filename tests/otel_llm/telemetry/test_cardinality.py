@@ -2,6 +2,7 @@ import threading
 from collections import Counter
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -49,7 +50,7 @@ class TestCalls:
         """
         for number in range(10_000):
             model = f"gpt-{number % 4}"
-            metrics.record(make_call(request_model=model, labels={"tenant_id": f"t{number}"}), UNKNOWN)
+            metrics.record(make_call(request_model=model, labels={"tenant_id": f"t{number}"}), UNKNOWN, Context())
         points = collected.points(DURATION)
         tenants, models = Counter(), Counter()
         for attributes, count in points:
@@ -65,7 +66,7 @@ class TestCalls:
         Who came among the first is told apart for good, however many come after.
         """
         for tenant in ["first", *(f"t{number}" for number in range(100)), "first"]:
-            metrics.record(make_call(labels={"tenant_id": tenant}), UNKNOWN)
+            metrics.record(make_call(labels={"tenant_id": tenant}), UNKNOWN, Context())
         counts = {attributes[TENANT]: count for attributes, count in collected.points(DURATION)}
         assert counts["first"] == 2
 
@@ -73,7 +74,7 @@ class TestCalls:
         """
         A label that nobody allowed is on no metric.
         """
-        metrics.record(make_call(labels={"tenant_id": "t1", "request": "r1"}), UNKNOWN)
+        metrics.record(make_call(labels={"tenant_id": "t1", "request": "r1"}), UNKNOWN, Context())
         ((attributes, _),) = collected.points(DURATION)
         assert {name for name in attributes if name.startswith("otel_llm.label.")} == {TENANT}
 
@@ -82,7 +83,7 @@ class TestCalls:
         Whoever may choose the model cannot fill a metrics database with invented ones.
         """
         for number in range(200):
-            metrics.record(make_call(request_model=f"invented-{number}"), UNKNOWN)
+            metrics.record(make_call(request_model=f"invented-{number}"), UNKNOWN, Context())
         assert len(collected.points(DURATION)) == 51
 
 
