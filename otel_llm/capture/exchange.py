@@ -219,18 +219,12 @@ class Exchange:
         """What the rate-limit headers said; None when there were none."""
         headers = self.headers
         names = _OPENAI_LIMITS if _OPENAI_LIMITS[0] in headers or _OPENAI_LIMITS[3] in headers else _ANTHROPIC_LIMITS
-        values = [headers.get(name) for name in names]
-        if not any(values):
+        told = [headers.get(name) for name in names]
+        if not any(told):
             return None
-        requests, requests_left, requests_reset, tokens, tokens_left, tokens_reset = values
-        return RateLimit(
-            _count(requests),
-            _count(requests_left),
-            _text(requests_reset),
-            _count(tokens),
-            _count(tokens_left),
-            _text(tokens_reset),
-        )
+        counts = [int(value) if value is not None and value.isdigit() else None for value in told]
+        requests, requests_left, _, tokens, tokens_left, _ = counts
+        return RateLimit(requests, requests_left, _text(told[2]), tokens, tokens_left, _text(told[5]))
 
     @property
     def _accepted(self) -> bool:
@@ -304,10 +298,6 @@ _ANTHROPIC_LIMITS = tuple(
 @functools.lru_cache(maxsize=64)
 def _media_type(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
-
-
-def _count(value: bytes | None) -> int | None:
-    return int(value) if value is not None and value.isdigit() else None
 
 
 def _text(value: bytes | None) -> str | None:

@@ -229,7 +229,8 @@ class Sending:
 
     def _settle(self, end: End, error: BaseException | None) -> None:
         try:
-            self.exchange.finish(end)
+            if self.exchange.end is None:
+                self.exchange.finish(end)
         finally:
             self._observer.settle(self.operation, self.exchange, error)
 
@@ -312,7 +313,7 @@ class Observer:
         Note that the SDK's method returned: with an answer still open, the call goes on until that is read.
         """
         operation.running = False
-        if operation.exchange is not None and operation.exchange.end is not None:
+        if operation.exchange is not None and operation.exchange.end is not None and not operation.finished:
             self.finish(operation, operation.error)
 
     @harmless

@@ -6,6 +6,7 @@ starts with, the record is complete by itself.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -276,6 +277,7 @@ _COST_PARTS = {
     "otel_llm.cost.discount": "discount",
 }
 
+_Costs = _row(*_COST_PARTS)
 _cost_parts = attrgetter(*_COST_PARTS.values())
 
 _COST_NAMES = frozenset(
@@ -301,9 +303,9 @@ def _put_total(attributes: Attributes, cost: Cost) -> None:
 
 
 def _put_cost(attributes: Attributes, cost: Cost) -> None:
-    for name, amount in zip(_COST_PARTS, _cost_parts(cost), strict=True):
-        if amount is not None:
-            attributes[name] = float(amount)
+    amounts = to_builtins(_Costs(*_cost_parts(cost)), builtin_types=(Decimal,))
+    for name, amount in amounts.items():
+        attributes[name] = float(amount)
     if cost.price_version is not None:
         attributes["otel_llm.cost.price_version"] = cost.price_version
     if cost.unknown_reason is not None:

@@ -147,23 +147,18 @@ def _put(span: Span, attributes: Mapping[str, object]) -> None:
     Set attributes that are plain values already; to clean them takes the SDK longer than all else it does with a span.
     """
     held = getattr(span, "_attributes", None)
-    if type(held) is BoundedAttributes and _holds(held, len(attributes)):
+    if type(held) is _KNOWN and held.max_value_len is None:
         with held._lock:  # noqa: SLF001 - the SDK has no word for it
-            held._dict.update(attributes)  # type: ignore[arg-type]  # noqa: SLF001
-    else:
-        span.set_attributes(attributes)  # type: ignore[arg-type]
+            present = held._dict  # noqa: SLF001
+            if held.maxlen is None or len(present) + len(attributes) <= held.maxlen:
+                present.update(attributes)  # type: ignore[arg-type]
+                return
+    span.set_attributes(attributes)  # type: ignore[arg-type]
 
 
-def _holds(held: BoundedAttributes, more: int) -> bool:
-    """
-    Tell whether none of the operator's limits is touched, and the SDK keeps attributes in the way we know.
-    """
-    if held.max_value_len is not None or not _KNOWN:
-        return False
-    return held.maxlen is None or len(held) + more <= held.maxlen
-
-
-_KNOWN = vars(BoundedAttributes(immutable=False)).keys() >= {"_dict", "_lock", "maxlen", "max_value_len"}
+_FIELDS = {"_dict", "_lock", "maxlen", "max_value_len"}
+_KNOWN = BoundedAttributes if vars(BoundedAttributes(immutable=False)).keys() >= _FIELDS else None
+"""How the SDK keeps attributes, if it is in the way we know."""
 
 
 def abandon_span(call_span: CallSpan) -> None:
