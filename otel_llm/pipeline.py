@@ -177,7 +177,7 @@ class Pipeline:
         # The record comes first: what may happen to span and metrics must not cost it.
         self._emit(call, call_span, record)
         close_span(call_span, call, on_span, record.get("otel_llm.error.message"))  # type: ignore[arg-type]
-        self._metrics.record(call, cost, call_span.context, metered=call_span.metered)
+        self._metrics.record(call, cost, metered=call_span.metered)
 
     def failed(self, operation: Operation) -> None:
         """

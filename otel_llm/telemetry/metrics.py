@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from msgspec.structs import replace
+from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
@@ -82,12 +83,11 @@ class Metrics:
         """
         return {**self._cardinality.all_bounded(own), **self._label_attributes(labels)}
 
-    def record(self, call: Call, cost: Cost, context: Context, *, metered: bool = True) -> None:
+    def record(self, call: Call, cost: Cost, *, metered: bool = True) -> None:
         """
         Count one finished call; with `metered` false only its cost, as somebody else records the rest.
-
-        `context` is that of the call's span, for exemplars.
         """
+        context = otel_context.get_current()  # with the call's own span in it, that would wait, too
         _waiting.append((self, call if call.content is None else replace(call, content=None), cost, context, metered))
         waiting = len(_waiting)
         if waiting >= ENOUGH:
@@ -98,7 +98,7 @@ class Metrics:
 
     def measure(self, call: Call, cost: Cost, context: Context, *, metered: bool) -> None:
         """
-        Give one call to the instruments.
+        Give one call to the instruments; `context` is that in which it ended, for exemplars.
         """
         attributes = self._attributes(call)
         if cost.unknown_reason == BOOK_LOADING:

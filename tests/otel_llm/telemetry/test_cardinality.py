@@ -2,7 +2,6 @@ import threading
 from collections import Counter
 
 import pytest
-from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -50,7 +49,7 @@ class TestCalls:
         """
         for number in range(10_000):
             model = f"gpt-{number % 4}"
-            metrics.record(make_call(request_model=model, labels={"tenant_id": f"t{number}"}), UNKNOWN, Context())
+            metrics.record(make_call(request_model=model, labels={"tenant_id": f"t{number}"}), UNKNOWN)
         points = collected.points(DURATION)
         tenants, models = Counter(), Counter()
         for attributes, count in points:
@@ -66,7 +65,7 @@ class TestCalls:
         Who came among the first is told apart for good, however many come after.
         """
         for tenant in ["first", *(f"t{number}" for number in range(100)), "first"]:
-            metrics.record(make_call(labels={"tenant_id": tenant}), UNKNOWN, Context())
+            metrics.record(make_call(labels={"tenant_id": tenant}), UNKNOWN)
         counts = {attributes[TENANT]: count for attributes, count in collected.points(DURATION)}
         assert counts["first"] == 2
 
@@ -74,7 +73,7 @@ class TestCalls:
         """
         A label that nobody allowed is on no metric.
         """
-        metrics.record(make_call(labels={"tenant_id": "t1", "request": "r1"}), UNKNOWN, Context())
+        metrics.record(make_call(labels={"tenant_id": "t1", "request": "r1"}), UNKNOWN)
         ((attributes, _),) = collected.points(DURATION)
         assert {name for name in attributes if name.startswith("otel_llm.label.")} == {TENANT}
 
@@ -83,7 +82,7 @@ class TestCalls:
         Whoever may choose the model cannot fill a metrics database with invented ones.
         """
         for number in range(200):
-            metrics.record(make_call(request_model=f"invented-{number}"), UNKNOWN, Context())
+            metrics.record(make_call(request_model=f"invented-{number}"), UNKNOWN)
         assert len(collected.points(DURATION)) == 51
 
 

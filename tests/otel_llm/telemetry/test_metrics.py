@@ -3,7 +3,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -28,7 +27,7 @@ class Measured:
         self.metrics = Metrics(self._provider.get_meter("test"), price=lambda _call: UNKNOWN, **options)
 
     def record(self, call, cost=UNKNOWN):
-        self.metrics.record(call, cost, Context())
+        self.metrics.record(call, cost)
         return self
 
     @property

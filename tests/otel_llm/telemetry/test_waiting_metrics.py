@@ -2,8 +2,7 @@ import time
 from decimal import Decimal
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry import context, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
@@ -49,7 +48,7 @@ def test_a_call_waits_until_metrics_are_collected(measured, reader, make_call):
     The caller leaves a call behind; it is measured by whoever collects, in that very collection.
     """
     before = waiting()
-    measured.record(make_call(), FREE, Context())
+    measured.record(make_call(), FREE)
     assert waiting() == before + 1
     assert sum(point.count for point in durations(reader)) == 1
     assert waiting() == 0
@@ -60,7 +59,7 @@ def test_many_calls_do_not_wait_for_a_collection(measured, reader, make_call):
     As soon as there are enough of them, a thread measures the calls that wait.
     """
     for _ in range(ENOUGH):
-        measured.record(make_call(), FREE, Context())
+        measured.record(make_call(), FREE)
     deadline = time.monotonic() + 10
     while waiting() and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -74,7 +73,7 @@ def test_no_more_calls_wait_than_memory_is_meant_for(measured, reader, make_call
     """
     monkeypatch.setattr(metrics._Clerk, "call", lambda _self: None)
     for _ in range(MAX_WAITING + 10):
-        measured.record(make_call(), FREE, Context())
+        measured.record(make_call(), FREE)
     assert waiting() == MAX_WAITING
     assert sum(point.count for point in durations(reader)) == MAX_WAITING + 10
 
@@ -85,9 +84,9 @@ def test_a_call_that_cannot_be_measured_costs_no_other(measured, reader, make_ca
     """
     broken = Metrics(MeterProvider([InMemoryMetricReader()]).get_meter("test"), price=lambda _call: FREE)
     broken.measure = lambda *_args, **_options: 1 / 0
-    broken.record(make_call(), FREE, Context())
+    broken.record(make_call(), FREE)
     for _ in range(2 * ENOUGH):
-        measured.record(make_call(), FREE, Context())
+        measured.record(make_call(), FREE)
     deadline = time.monotonic() + 10
     while waiting() and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -98,26 +97,28 @@ def test_the_collection_signal_is_no_metric(measured, reader, make_call):
     """
     The instrument that tells us of a collection has no values, so nobody receives it.
     """
-    measured.record(make_call(), FREE, Context())
+    measured.record(make_call(), FREE)
     data = reader.get_metrics_data()
     names = {metric.name for metric in data.resource_metrics[0].scope_metrics[0].metrics}
     assert not any("collection" in name for name in names)
 
 
-def test_exemplars_name_the_span_of_the_call(measured, reader, make_call):
+def test_exemplars_name_the_trace_in_which_the_call_ended(measured, reader, make_call):
     """
-    A call whose span is sampled is an exemplar, although it is measured outside of that.
+    A call that ended inside a sampled trace is its exemplar, although it is measured outside of it.
     """
-    own = SpanContext(trace_id=7, span_id=8, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    measured.record(make_call(), FREE, trace.set_span_in_context(NonRecordingSpan(own), Context()))
-    assert [(each.trace_id, each.span_id) for point in durations(reader) for each in point.exemplars] == [(7, 8)]
+    inside = SpanContext(trace_id=7, span_id=8, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    token = context.attach(trace.set_span_in_context(NonRecordingSpan(inside)))
+    measured.record(make_call(), FREE)
+    context.detach(token)
+    assert [exemplar.trace_id for point in durations(reader) for exemplar in point.exemplars] == [7]
 
 
 def test_prompts_do_not_wait_in_memory(measured, make_call):
     """
     What waits holds no content.
     """
-    measured.record(make_call(content=Content(input_messages=[{"role": "user", "parts": []}])), FREE, Context())
+    measured.record(make_call(content=Content(input_messages=[{"role": "user", "parts": []}])), FREE)
     assert metrics._waiting[-1][1].content is None
 
 
@@ -127,7 +128,7 @@ def test_a_call_that_ended_too_early_to_be_priced_is_priced_when_collected(reade
     """
     meter = MeterProvider([reader]).get_meter("test")
     early = Metrics(meter, price=lambda _call: Cost(total=Decimal("0.25"), source="book"))
-    early.record(make_call(), Cost.unknown("book_loading"), Context())
+    early.record(make_call(), Cost.unknown("book_loading"))
     data = reader.get_metrics_data()
 
     found = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
@@ -138,7 +139,7 @@ def test_only_the_cost_of_a_call_that_others_meter(measured, reader, make_call):
     """
     Where another instrumentation records the call's metrics, ours is the cost alone.
     """
-    measured.record(make_call(), Cost(total=Decimal("0.25"), source="book"), Context(), metered=False)
+    measured.record(make_call(), Cost(total=Decimal("0.25"), source="book"), metered=False)
     data = reader.get_metrics_data()
 
     assert [metric.name for metric in data.resource_metrics[0].scope_metrics[0].metrics] == ["otel_llm.cost"]
