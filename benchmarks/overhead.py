@@ -3,9 +3,10 @@ What instrumentation costs a call: otel-llm beside its peers.
 
     python benchmarks/overhead.py [--quick] [--peers …] [--scenarios …] [--rounds N] [--out FILE]
 
-Each peer lives in a process of its own, with its own environment. All of them first make the calls bare, then
-instrumented, a block of calls each in random order. A peer's overhead is the difference between the two in the same
-process, minus the drift of the process that stays bare. Two processes of one peer differ by a fifth, by where their
+Each peer lives in a process of its own, with its own environment, all of them on one core. All first make the calls
+bare, then instrumented, a few calls each in random order. The core is at times twice as slow as at others, so each
+block lies between two blocks of a process that stays bare all the time, and is counted in those. A peer's overhead is
+the difference between its instrumented and its bare calls. Two processes of one peer differ by a fifth, by where their
 memory happens to lie; so each figure is the mean over several.
 """
 
@@ -15,7 +16,6 @@ import os
 import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,19 +28,22 @@ from table import machine, number, render
 
 HERE = Path(__file__).parent
 CALLS = {
-    "chat": 150,
-    "async chat": 100,
-    "stream of 50": 24,
-    "stream of 500": 6,
-    "anthropic": 120,
-    "anthropic stream of 50": 20,
-    "anthropic stream of 500": 8,
+    "chat": 24,
+    "async chat": 24,
+    "stream of 50": 5,
+    "stream of 500": 2,
+    "anthropic": 40,
+    "anthropic stream of 50": 5,
+    "anthropic stream of 500": 2,
     "not an LLM call": 1500,
 }
 """Calls of one round."""
 
 PAIRED = ("not an LLM call",)
 """What is so little that bare and instrumented take turns within one process; of `none` it shows the noise."""
+
+BARE = "none"
+"""The peer that all others are counted in."""
 
 DEFAULT_PEERS = (
     "none",
@@ -61,7 +64,7 @@ _KINDS = ("inline", "total")
 """On the caller's thread; on all threads, until everything is exported and acknowledged."""
 
 Figure = dict[str, float]
-"""Kind to calibrated microseconds."""
+"""Kind to microseconds of CPU, or to how many bare calls of that moment."""
 
 Rounds = dict[str, list[Figure]]
 """Peer to what each round gave."""
@@ -159,18 +162,42 @@ class Session:
         figures = {}
         for scenario in scenarios:
             print(f"{name}: {scenario} ...", file=sys.stderr)
-            figures[scenario] = self._measured([one for one in processes if one.knows(scenario)], scenario)
+            measured = self._by_themselves if scenario in PAIRED else self._between_bare_ones
+            figures[scenario] = measured([one for one in processes if one.knows(scenario)], scenario)
         return figures
 
-    def _measured(self, processes: list[Process], scenario: str) -> Rounds:
-        calls = CALLS[scenario]
+    def _by_themselves(self, processes: list[Process], scenario: str) -> Rounds:
+        rounds: Rounds = {process.name: [] for process in processes}
         for process in processes:
-            process.measure(scenario, calls)
-        rounds: defaultdict[str, list[Figure]] = defaultdict(list)
-        for _ in range(self.rounds):
+            process.measure(scenario, CALLS[scenario])
+        for _ in range(max(1, self.rounds // 5)):
             for process in self.dice.sample(processes, len(processes)):
-                rounds[process.name].append(process.measure(scenario, calls))
+                rounds[process.name].append(process.measure(scenario, CALLS[scenario]))
         return rounds
+
+    def _between_bare_ones(self, processes: list[Process], scenario: str) -> Rounds:
+        """
+        Give each block's figures in calls of the bare process just before and after; its own are in microseconds.
+        """
+        reference, *others = sorted(processes, key=lambda process: process.name != BARE)
+        rounds: Rounds = {process.name: [] for process in processes}
+        for process in processes:
+            for _ in range(_WARM_BLOCKS):
+                process.measure(scenario, CALLS[scenario])
+        for _ in range(self.rounds):
+            before = reference.measure(scenario, CALLS[scenario])
+            for process in self.dice.sample(others, len(others)):
+                figure = process.measure(scenario, CALLS[scenario])
+                after = reference.measure(scenario, CALLS[scenario])
+                call = (before["inline"] + after["inline"]) / 2
+                rounds[process.name].append({kind: figure[kind] / call for kind in _KINDS})
+                rounds[BARE].append(after)
+                before = after
+        return rounds
+
+
+_WARM_BLOCKS = 6
+"""Blocks until the interpreter has specialised what runs."""
 
 
 def _over_processes(times: int, make: Callable[[], Session]) -> tuple[dict[str, dict[str, Figure]], dict[str, Any]]:
@@ -195,21 +222,16 @@ def _mean(figures: list[Figure]) -> Figure:
 
 def _added(bare: Rounds | None, instrumented: Rounds) -> dict[str, Figure]:
     """
-    Take from each peer's difference the drift of the process that stayed bare, round by round.
+    Give by how many bare calls a peer's grew, in microseconds of the bare call's median.
     """
     if bare is None:
         return {name: _median(rounds) for name, rounds in instrumented.items()}
-    before, after = _beyond_bare(bare), _beyond_bare(instrumented)
-    added = {name: {kind: after[name][kind] - before[name][kind] for kind in _KINDS} for name in after}
-    return {**added, "none": _median(bare["none"])}
-
-
-def _beyond_bare(rounds: Rounds) -> dict[str, Figure]:
-    return {name: _median(list(map(_difference, each, rounds["none"]))) for name, each in rounds.items()}
-
-
-def _difference(one: Figure, other: Figure) -> Figure:
-    return {kind: one[kind] - other[kind] for kind in _KINDS}
+    call = _median(bare[BARE] + instrumented[BARE])
+    added = {BARE: call}
+    for name in instrumented.keys() - {BARE}:
+        before, after = _median(bare[name]), _median(instrumented[name])
+        added[name] = {kind: (after[kind] - before[kind]) * call["inline"] for kind in _KINDS}
+    return added
 
 
 def _median(rounds: list[Figure]) -> Figure:
@@ -244,8 +266,8 @@ def _table(scenario: str, figures: dict[str, Figure], peers: tuple[str, ...]) ->
         if peer not in figures:
             continue
         mine = figures[peer]
-        name = peer if peer != "none" else "(noise)" if scenario in PAIRED else "(the bare call)"
-        ratios = ["-"] * 3 if peer == "none" else [_ratio(figures, peer, *base) for base in _BASES]
+        name = peer if peer != BARE else "(noise)" if scenario in PAIRED else "(the bare call)"
+        ratios = ["-"] * 3 if peer == BARE else [_ratio(figures, peer, *base) for base in _BASES]
         rows.append([name, *(number(mine[kind], digits) for kind in _KINDS), *ratios])
     return render(head, rows)
 
@@ -266,7 +288,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds of a chat and a stream")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT_PEERS)
     parser.add_argument("--scenarios", nargs="+", choices=CALLS, default=tuple(CALLS))
-    parser.add_argument("--rounds", type=int, default=8, help="of each process")
+    parser.add_argument("--rounds", type=int, default=40, help="of each process")
     parser.add_argument("--processes", type=int, default=3, help="of each peer, one after another")
     parser.add_argument("--no-unsampled", action="store_true", help="leave out the unsampled chat call")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
@@ -278,10 +300,12 @@ def main() -> None:
     Measure and print.
     """
     asked = _arguments()
-    peers = tuple(dict.fromkeys(("none", *asked.peers)))
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # for all the processes started here
+    peers = tuple(dict.fromkeys((BARE, *asked.peers)))
     scenarios, rounds, times = tuple(asked.scenarios), asked.rounds, asked.processes
     if asked.quick:
-        scenarios, rounds, times = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 2, 2
+        scenarios, rounds, times = ("chat", "stream of 50", "stream of 500", "not an LLM call"), 10, 2
     figures, versions = _over_processes(times, lambda: Session(peers, scenarios, rounds))
     if not asked.no_unsampled:
         chosen = tuple(peer for peer in peers if peer in UNSAMPLED_PEERS)

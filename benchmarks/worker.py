@@ -2,17 +2,17 @@
 One peer in a process of its own: told on standard input what to do, it answers on standard output, in JSON lines.
 """
 
-import gc
 import importlib.metadata
 import json
 import os
 import statistics
 import sys
+import time
 from typing import Any
 
 from calibration import Timing, calls_per_block, timed
 from peers import PEERS, Peer
-from scenarios import SCENARIOS, Run, Scenario
+from scenarios import SCENARIOS, Run
 
 _PACKAGES = (
     "openai",
@@ -35,7 +35,7 @@ class Worker:
         self._peer = peer
         self._nobody = Peer()
         self._at_work = self._nobody
-        self._runs: dict[str, tuple[Run, int]] = {}
+        self._runs: dict[str, Run] = {}
 
     def switch_on(self) -> None:
         """
@@ -49,28 +49,26 @@ class Worker:
         """
         Give the CPU microseconds per call over so many calls.
         """
-        gc.collect()
         scenario = SCENARIOS[name]
-        run, block = self._prepared(name, scenario)
-        block = min(block, calls)
-        blocks = calls // block
-        if scenario.bare is None:
-            timings = [timed(run, block) for _ in range(blocks)]
-        else:
-            bare = scenario.bare()
-            timings = [_difference(timed(run, block), timed(bare, block)) for _ in range(blocks)]
-        return self._summary(timings, block * blocks)
-
-    def _prepared(self, name: str, scenario: Scenario) -> tuple[Run, int]:
         if name not in self._runs:
-            run = scenario.make(self._at_work.clients())
-            self._runs[name] = run, calls_per_block(run)
-        return self._runs[name]
+            self._runs[name] = scenario.make(self._at_work.clients())
+        run = self._runs[name]
+        if scenario.bare is not None:
+            return self._beside_bare_ones(run, scenario.bare(), calls)
+        run(max(1, calls // 6))  # other processes have had the core's caches
+        thread, process = time.thread_time(), time.process_time()
+        run(calls)
+        thread = time.thread_time() - thread
+        self._at_work.flush()
+        process = time.process_time() - process
+        return {"inline": thread * 1e6 / calls, "total": process * 1e6 / calls}
 
-    def _summary(self, timings: list[Timing], calls: int) -> dict[str, float]:
+    def _beside_bare_ones(self, run: Run, bare: Run, calls: int) -> dict[str, float]:
         """
-        Add to what callers wait for what other threads did meanwhile, and what flushing costs.
+        Take turns with the bare call, block by block; what other threads do and what flushing costs is added.
         """
+        block = min(calls_per_block(run), calls)
+        timings = [_difference(timed(run, block), timed(bare, block)) for _ in range(calls // block)]
         inline = statistics.median(timing.inline for timing in timings)
         beside = statistics.mean(timing.total - timing.inline for timing in timings)
         flushed = timed(lambda _: self._at_work.flush(), calls).total
