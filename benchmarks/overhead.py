@@ -288,7 +288,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds of a chat and a stream")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=DEFAULT_PEERS)
     parser.add_argument("--scenarios", nargs="+", choices=CALLS, default=tuple(CALLS))
-    parser.add_argument("--rounds", type=int, default=40, help="of each process")
+    parser.add_argument("--rounds", type=int, default=24, help="of each process")
     parser.add_argument("--processes", type=int, default=3, help="of each peer, one after another")
     parser.add_argument("--no-unsampled", action="store_true", help="leave out the unsampled chat call")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, too")
