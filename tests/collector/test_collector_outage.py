@@ -13,8 +13,8 @@ WAIT = 60 + OUTAGE
 
 PATIENCE = {"OTEL_EXPORTER_OTLP_TIMEOUT": "40"}
 """Lets OpenTelemetry's exporters make all of their six attempts, as `collector-config/README.md` advises."""
-RIDDEN_OUT, OUTLASTED = 20, 40
-"""Their last attempt comes 25 to 37 s after the first."""
+RIDDEN_OUT = 20
+"""Seconds of outage that they outlast: their last attempt comes 25 to 37 s after the first."""
 
 OFTEN = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_BLRP_SCHEDULE_DELAY": "200"}
 SCOPE = "otel_llm"
@@ -89,7 +89,7 @@ def test_agent_restarts(application, sending, configured, keeper):
 
 def test_agent_away(application, sending, configured, keeper):
     """
-    A webhook's journal keeps the records however long the agent is away; of spans a batch is lost after six attempts.
+    A webhook's journal keeps the records however long the agent is away; spans have six attempts of OpenTelemetry's.
     """
     agent = configured("agent", keeper)
     sink = {
@@ -112,8 +112,6 @@ def test_agent_away(application, sending, configured, keeper):
     assert distinct(keeper.events, "id", count) == count
     if OUTAGE < RIDDEN_OUT:
         assert distinct(keeper.spans, "span_id", count) == count
-    elif OUTAGE > OUTLASTED:
-        assert distinct(keeper.spans, "span_id", count, timeout=5) < count
 
 
 def test_reader_of_kafka_is_killed(servers, configured, keeper, deliver, events):
