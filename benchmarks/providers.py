@@ -1,5 +1,7 @@
 """
-OpenTelemetry as the peers get it: the SDK's batch processors, with exporters that take everything and count it.
+OpenTelemetry as the peers get it: the SDK's batch processors, with exporters that read everything and count it.
+
+They look at every attribute, as whoever encodes a batch does: what a peer leaves to be worked out by then is its cost.
 """
 
 from collections import Counter
@@ -24,21 +26,23 @@ exported: Counter[str] = Counter()
 
 class CountingSpans(SpanExporter):
     """
-    Takes spans and forgets them.
+    Reads spans and forgets them.
     """
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         exported["spans"] += len(spans)
+        exported["span attributes"] += sum(len(dict(span.attributes or {})) for span in spans)
         return SpanExportResult.SUCCESS
 
 
 class CountingLogs(LogRecordExporter):
     """
-    Takes log records and forgets them.
+    Reads log records and forgets them.
     """
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         exported["records"] += len(batch)
+        exported["record attributes"] += sum(len(dict(each.log_record.attributes or {})) for each in batch)
         return LogRecordExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002

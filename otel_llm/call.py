@@ -236,4 +236,3 @@ class Call(Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     parent_request_id: str | None = None
     fallback_index: int | None = None
     route_alias: str | None = None
-    content: Content | None = None

@@ -21,25 +21,24 @@ from opentelemetry.sdk.resources import Resource as SdkResource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_llm import diagnostics, plugins, switch
-from otel_llm.call import Call
 from otel_llm.capture.endpoint import Endpoints
 from otel_llm.capture.exchange import Exchange
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.observer import Observer
-from otel_llm.capture.operation import Operation
+from otel_llm.capture.operation import Operation, Outcome
 from otel_llm.delivery import native, process, shared
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.pricing.book import PriceBook
-from otel_llm.pricing.cost import Cost
 from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
-from otel_llm.telemetry.content import as_json, content_attributes
-from otel_llm.telemetry.event import EVENT_NAME, Event, Scope, new_event_id
+from otel_llm.telemetry.account import Account, Bill, Terms
+from otel_llm.telemetry.event import EVENT_NAME, Event, Scope
+from otel_llm.telemetry.late_attributes import told_later
 from otel_llm.telemetry.log_record import CallRecord, Details, EventProcessor, SafeRecords, resource_of
 from otel_llm.telemetry.metrics import Metrics, catch_up
-from otel_llm.telemetry.record import Attributes, call_of, described, priced, recorded, started
+from otel_llm.telemetry.record import call_of, priced, started
 from otel_llm.telemetry.redaction import Redactor
-from otel_llm.telemetry.safe_values import safe_call, safe_name
+from otel_llm.telemetry.safe_values import safe_name
 from otel_llm.telemetry.semconv import EVENT_ID, SCHEMA_URL
 from otel_llm.telemetry.spans import (
     SCOPE,
@@ -76,14 +75,17 @@ class Pipeline:
             diagnostics.logger().info(
                 "no sink is named, calls go to OpenTelemetry alone; OTEL_LLM_SINKS=sqlite keeps them"
             )
-        self._content = settings.content
-        self._redactor = Redactor(settings.redact_patterns)
+        self._terms = Terms(
+            price=lambda call: self.book.price(call, fetched=call.billable),
+            redactor=Redactor(settings.redact_patterns),
+            content_on_span=settings.content.on_span,
+            content_on_event=settings.content.on_event,
+        )
         self._severities = _SEVERITIES[settings.record_severity]
         self._tracer = trace.get_tracer(SCOPE, VERSION, schema_url=SCHEMA_URL)
         meter = metrics.get_meter(SCOPE, VERSION, schema_url=SCHEMA_URL)
         self._metrics = Metrics(
             meter,
-            price=self._price,
             names=settings.metric_names,
             labels=settings.metric_labels,
             values=settings.metric_label_values,
@@ -101,7 +103,7 @@ class Pipeline:
             Endpoints(plugins.dialects(), capture=settings.capture_hosts, ignore=settings.ignore_hosts),
             self,
             self._surroundings,
-            content=self._content.captured,
+            content=settings.content.captured,
             include_usage=settings.include_usage,
             propagate=settings.propagate_trace,
         )
@@ -154,30 +156,25 @@ class Pipeline:
         """
         Tell somebody else's span, which may end before ours would, how the call stands.
         """
-        call_span: CallSpan = operation.trace
-        if not call_span.owned:
+        call_span: CallSpan | None = operation.trace
+        if call_span is not None and not call_span.owned:
             note_attempt(call_span, len(operation.attempts) + (exchange.end is None), exchange.status)
 
-    def ended(self, operation: Operation, call: Call) -> None:
+    def ended(self, operation: Operation, outcome: Outcome) -> None:
         """
         Price, describe and deliver a finished call.
         """
         call_span: CallSpan = operation.trace
-        call = safe_call(call)
-        cost = self.book.price(call, fetched=call.billable)
-        on_span = described(call, cost)
-        record = call_span.attributes | on_span
-        record |= recorded(call, cost, new_event_id(), self._redactor)
-        if call.content is not None:
-            content = content_attributes(call.content, self._redactor)
-            if self._content.on_event:
-                record |= content
-            if self._content.on_span:
-                on_span |= as_json(content)
+        bill = Bill(outcome.sum_up, self._terms.price)
+        account = Account(bill, outcome.content, self._terms)
+        record = told_later(call_span.attributes, account.of_record)
         # The record comes first: what may happen to span and metrics must not cost it.
-        self._emit(call, call_span, record)
-        close_span(call_span, call, on_span, record.get("otel_llm.error.message"))  # type: ignore[arg-type]
-        self._metrics.record(call, cost, metered=call_span.metered)
+        self._emit(outcome, call_span, record)
+        message = record.get("otel_llm.error.message") if outcome.failed else None
+        close_span(call_span, outcome, account.of_span, message)
+        self._metrics.record(bill, metered=call_span.metered)
+        # The span's attributes lead to the account, and from there to the operation.
+        operation.trace = None
 
     def failed(self, operation: Operation) -> None:
         """
@@ -236,9 +233,9 @@ class Pipeline:
         """
         return self.delivery.stats() if self.delivery is not None else {}
 
-    def _emit(self, call: Call, call_span: CallSpan, attributes: Attributes) -> None:
-        severity, severity_text = self._severities[call.failure is not None]
-        timestamp = call.started_ns + call.duration_ns
+    def _emit(self, outcome: Outcome, call_span: CallSpan, attributes: Mapping[str, Any]) -> None:
+        severity, severity_text = self._severities[outcome.failed]
+        timestamp = outcome.ended_ns
         if self._processed is None:
             self.join_logs()
         if self._processed is None:
@@ -261,19 +258,19 @@ class Pipeline:
                 self._logger.emit(ready)  # type: ignore[call-overload]
             else:
                 self._logger.emit(record)
-            if call.failure is not None and self.settings.exception_event:
+            if outcome.failed and self.settings.exception_event:
                 self._logger.emit(self._exception(record, attributes))
         except Exception as error:  # noqa: BLE001 - somebody else's processor, which stands before ours
             diagnostics.report_failure("a log processor", error)
             self._append(call_span, attributes, severity, timestamp)
 
-    def _append(self, call_span: CallSpan, attributes: Attributes, severity: SeverityNumber, timestamp: int) -> None:
+    def _append(self, call_span: CallSpan, told: Mapping[str, Any], severity: SeverityNumber, timestamp: int) -> None:
         """
         Hand the record to delivery ourselves: no LoggerProvider is set up that would.
         """
         if self.delivery is None:
             return
-        context = call_span.span.get_span_context()
+        context, attributes = call_span.span.get_span_context(), dict(told)
         shared.take(
             Event(
                 str(attributes[EVENT_ID]),
@@ -293,7 +290,7 @@ class Pipeline:
         )
 
     @staticmethod
-    def _exception(record: LogRecord, attributes: Attributes) -> LogRecord:
+    def _exception(record: LogRecord, attributes: Mapping[str, Any]) -> LogRecord:
         names = ("exception.type", "exception.message", "exception.stacktrace", "error.type")
         told = {name: attributes[name] for name in names if name in attributes}
         told.setdefault("exception.type", attributes["error.type"])
@@ -304,12 +301,9 @@ class Pipeline:
             context=record.context,
             severity_number=SeverityNumber.WARN,
             severity_text=SeverityNumber.WARN.name,
-            attributes=told,  # type: ignore[arg-type]
+            attributes=told,
             event_name="gen_ai.client.operation.exception",
         )
-
-    def _price(self, call: Call) -> Cost:
-        return self.book.price(call, fetched=call.billable)
 
     @cached_property
     def _resource(self) -> SdkResource:

@@ -35,7 +35,7 @@ def lowered(headers: Headers) -> dict[bytes, bytes]:
     return dict(zip(map(bytes.lower, names), values, strict=True))
 
 
-class HttpRequest(Struct, frozen=True, gc=False):
+class HttpRequest(Struct, gc=False):
     """
     What a client plugin hands over of a request; `body` is None when it is streamed by the user.
     """
@@ -47,6 +47,13 @@ class HttpRequest(Struct, frozen=True, gc=False):
     headers: Headers
     body: bytes | None
     query: str = ""
+
+    def forget_payload(self) -> None:
+        """
+        Let go of headers and body: what is told of a call may be asked for long after it ended.
+        """
+        self.headers = ()
+        self.body = None
 
 
 class Exchange:
@@ -177,6 +184,7 @@ class Exchange:
             self._finish_stream(self._reader)
         elif self._body:
             self.response = self._parsed(b"".join(self._body))
+            self._body.clear()
 
     @property
     def ok(self) -> bool:

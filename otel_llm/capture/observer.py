@@ -10,6 +10,7 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, Token
 from fnmatch import fnmatchcase
+from functools import partial
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -17,12 +18,12 @@ import msgspec
 from msgspec.structs import replace
 
 from otel_llm.call import Call, Content, Failure
-from otel_llm.capture.dialect import Request
+from otel_llm.capture.dialect import Request, Response
 from otel_llm.capture.endpoint import Endpoint, Endpoints
 from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest, lowered
 from otel_llm.capture.harmless import harmless
 from otel_llm.capture.labels import Surroundings
-from otel_llm.capture.operation import Operation, key_hash
+from otel_llm.capture.operation import Operation, Outcome, key_hash
 from otel_llm.capture.quotation import unquoted
 from otel_llm.capture.reaper import collecting, reaper
 from otel_llm.diagnostics import report_failure
@@ -63,7 +64,7 @@ class Recorder(Protocol):
         Note that an exchange has been answered or has failed.
         """
 
-    def ended(self, operation: Operation, call: Call) -> None:
+    def ended(self, operation: Operation, outcome: Outcome) -> None:
         """
         Price, describe and deliver a finished call.
         """
@@ -337,17 +338,27 @@ class Observer:
         if not operation.claim():
             return
         try:
-            self.recorder.ended(operation, self._call(operation, error))
+            self.recorder.ended(operation, self._outcome(operation, error))
         except Exception:
             self.recorder.failed(operation)
             raise
 
-    def _call(self, operation: Operation, error: BaseException | None) -> Call:
-        prompt = harmless(_prompt)(operation) if self._content else None
-        call = operation.call(error, billable=self._billable(operation), prompt=prompt)
-        if call.failure is not None and not self._content:
-            return replace(call, failure=_discreet(call.failure, operation))
-        return call
+    def _outcome(self, operation: Operation, error: BaseException | None) -> Outcome:
+        sum_up = partial(operation.call, error, billable=self._billable(operation))
+        content = _content(operation) if self._content else None
+        failed, ended_ns = False, operation.ended_ns
+        if not operation.succeeded(error):
+            # Summed up at once, for an exception keeps all that its frames hold.
+            call = self._told(operation, sum_up())
+            failed, ended_ns = call.failure is not None, call.started_ns + call.duration_ns
+            sum_up = partial(_same, call)
+        operation.http.forget_payload()
+        return Outcome(ended_ns, failed, sum_up, content)
+
+    def _told(self, operation: Operation, call: Call) -> Call:
+        if call.failure is None or self._content:
+            return call
+        return replace(call, failure=_discreet(call.failure, operation))
 
     def _started(self, operation: Operation, endpoint: Endpoint, http: HttpRequest) -> bool:
         request = self._request(endpoint, http)
@@ -405,13 +416,30 @@ def _discreet(failure: Failure, operation: Operation) -> Failure:
     status = operation.exchange.status if operation.exchange is not None else None
     if status is None or not failure.message:
         return failure
-    prompt = harmless(_prompt)(operation)
+    prompt = _prompt(operation.endpoint, operation.http.body)
     return replace(failure, message=unquoted(failure.message, prompt) if prompt is not None else f"HTTP {status}")
 
 
-def _prompt(operation: Operation) -> Content | None:
-    endpoint, body = operation.endpoint, operation.http.body
+@harmless
+def _prompt(endpoint: Endpoint | None, body: bytes | None) -> Content | None:
     return endpoint.dialect.prompt(body) if endpoint is not None and body else None
+
+
+def _content(operation: Operation) -> Callable[[], Content]:
+    """
+    Give what will tell what was said, without what else the operation knows.
+    """
+    response = operation.exchange.response if operation.exchange is not None else None
+    return partial(_said, operation.endpoint, operation.http.body, response)
+
+
+def _said(endpoint: Endpoint | None, body: bytes | None, response: Response | None) -> Content:
+    prompt = _prompt(endpoint, body) or Content()
+    return prompt if response is None else replace(prompt, output_messages=response.output_messages)
+
+
+def _same(call: Call) -> Call:
+    return call
 
 
 def scope(observer: Callable[[], Observer | None], method: Callable[P, R]) -> Callable[P, R]:

@@ -9,10 +9,11 @@ import asyncio
 import functools
 import hashlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns, time_ns
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from otel_llm.call import Attempt, Call, Content, Failure, Identity, Parameters, Status, Usage, UsageSource
@@ -24,6 +25,19 @@ from otel_llm.capture.labels import Context
 TOO_MANY_REQUESTS = 429
 _NO_RESPONSE = Response()
 _NO_USAGE = Usage()
+
+
+class Outcome(Struct, frozen=True):
+    """
+    How an operation ended; what the call was, and what was said in it, is put together by who asks first.
+    """
+
+    ended_ns: int
+    """Unix nanoseconds."""
+    failed: bool
+    sum_up: Callable[[], Call]
+    content: Callable[[], Content] | None
+    """Of a call whose content is captured."""
 
 
 class Operation:
@@ -41,6 +55,7 @@ class Operation:
         "http",
         "key_hash",
         "request",
+        "request_bytes",
         "running",
         "sending",
         "started",
@@ -67,6 +82,7 @@ class Operation:
         """
         self.endpoint = endpoint
         self.http = http
+        self.request_bytes = len(http.body) if http.body is not None else None
         self.request = request
         self.context = context
         self.key_hash: str | None = None
@@ -89,9 +105,24 @@ class Operation:
         except IndexError:
             return False
 
-    def call(self, error: BaseException | None, *, billable: bool, prompt: Content | None) -> Call:
+    @property
+    def ended_ns(self) -> int:
+        """When the last exchange ended, in Unix nanoseconds."""
+        ended = self.exchange.ended_ns if self.exchange is not None else 0
+        return self.started_ns + (ended or perf_counter_ns()) - self.started
+
+    def succeeded(self, error: BaseException | None) -> bool:
         """
-        Sum up what the call was; `prompt` is the content of its request, where content is captured.
+        Tell whether the last exchange is the answer that was asked for.
+        """
+        exchange = self.exchange
+        if error is not None or exchange is None or not exchange.ok:
+            return False
+        return exchange.response is None or not exchange.response.error_type
+
+    def call(self, error: BaseException | None, *, billable: bool) -> Call:
+        """
+        Sum up what the call was.
         """
         endpoint, exchange, request = self.endpoint, self.exchange, self.request
         assert endpoint is not None  # noqa: S101 - an operation is summed up only after it began
@@ -116,7 +147,7 @@ class Operation:
             server_port=http.port,
             method=http.method,
             path=http.path,
-            request_bytes=len(http.body) if http.body is not None else None,
+            request_bytes=self.request_bytes,
             response_bytes=exchange.response_bytes if exchange.first_byte_ns else None,
             first_byte_ns=exchange.first_byte_ns - started if exchange.first_byte_ns else None,
             first_chunk_ns=exchange.first_chunk_ns - started if exchange.first_chunk_ns else None,
@@ -141,7 +172,6 @@ class Operation:
             parent_request_id=values.get("parent_request_id"),
             fallback_index=_integer(values.get("fallback_index")) if values else None,
             route_alias=values.get("route_alias"),
-            content=prompt if response.output_messages is None else _content(prompt, response),
         )
 
 
@@ -235,10 +265,6 @@ def _usage_source(operation: Operation, response: Response) -> UsageSource:
     if operation.endpoint is not None and operation.endpoint.operation == "fetch_response":
         return "fetched"
     return "injected" if operation.usage_injected else "provider"
-
-
-def _content(prompt: Content | None, response: Response) -> Content:
-    return replace(prompt or Content(), output_messages=response.output_messages)
 
 
 def _chunk_interval(exchange: Exchange) -> int | None:

@@ -36,9 +36,11 @@ def event_of(record: Emitted) -> Event:
     Give a log record as an event; one without an id gets one, which it keeps for exporters that see it later.
     """
     log_record = record.log_record
-    if not isinstance(record, CallRecord):
+    if isinstance(record, CallRecord):
+        attributes = log_record.attributes.copy()  # type: ignore[union-attr] # of both kinds that it may be
+    else:
         _make_safe(log_record)
-    attributes = dict(log_record.attributes or {})
+        attributes = dict(log_record.attributes or {})
     event_id = attributes.get(EVENT_ID)
     if not isinstance(event_id, str):
         event_id = attributes[EVENT_ID] = new_event_id()

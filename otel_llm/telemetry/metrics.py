@@ -10,19 +10,18 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
-from msgspec.structs import replace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from otel_llm.call import Call
 from otel_llm.diagnostics import report_failure
-from otel_llm.pricing.book import BOOK_LOADING
 from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.account import Bill
 from otel_llm.telemetry.cardinality import Cardinality
 from otel_llm.telemetry.record import Attributes, started
 from otel_llm.telemetry.semconv import (
@@ -56,20 +55,17 @@ class Metrics:
     """
     The instruments of one meter; `labels` are those that may become metric attributes.
 
-    `price` is asked again for calls that ended before the price book was loaded. Of each label, and of the names of
-    models, which callers choose as well, the first `values` are told.
+    Of each label, and of the names of models, which callers choose as well, the first `values` are told.
     """
 
     def __init__(
         self,
         meter: Meter,
         *,
-        price: Callable[[Call], Cost],
         names: MetricNames = "released",
         labels: Sequence[str] = (),
         values: int = 100,
     ) -> None:
-        self._price = price
         self._labels = frozenset(labels)
         self._cardinality = Cardinality(meter, values)
         self._set = _Released(meter) if names == "released" else _Next(meter)
@@ -83,12 +79,12 @@ class Metrics:
         """
         return {**self._cardinality.all_bounded(own), **self._label_attributes(labels)}
 
-    def record(self, call: Call, cost: Cost, *, metered: bool = True) -> None:
+    def record(self, bill: Bill, *, metered: bool = True) -> None:
         """
         Count one finished call; with `metered` false only its cost, as somebody else records the rest.
         """
         context = otel_context.get_current()  # with the call's own span in it, that would wait, too
-        _waiting.append((self, call if call.content is None else replace(call, content=None), cost, context, metered))
+        _waiting.append((self, bill, context, metered))
         waiting = len(_waiting)
         if waiting >= ENOUGH:
             _clerk().call()
@@ -101,8 +97,6 @@ class Metrics:
         Give one call to the instruments; `context` is that in which it ended, for exemplars.
         """
         attributes = self._attributes(call)
-        if cost.unknown_reason == BOOK_LOADING:
-            cost = self._price(call)
         if cost.total:
             self._cost.add(float(cost.total), attributes, context)  # type: ignore[arg-type]
         if not metered:
@@ -126,7 +120,7 @@ class Metrics:
         return {full: self._cardinality.bounded(full, labels[name]) for name, full in names.items()}
 
 
-_waiting: deque[tuple[Metrics, Call, Cost, Context, bool]] = deque()
+_waiting: deque[tuple[Metrics, Bill, Context, bool]] = deque()
 """Of all meters together: an SDK keeps the first callback of an instrument, whoever made it."""
 
 
@@ -202,11 +196,11 @@ def _catch_up(_options: CallbackOptions) -> Iterable[Observation]:
 
 def _record_oldest() -> bool:
     try:
-        metrics, call, cost, context, metered = _waiting.popleft()
+        metrics, bill, context, metered = _waiting.popleft()
     except IndexError:
         return False
     try:
-        metrics.measure(call, cost, context, metered=metered)
+        metrics.measure(bill.call, bill.cost, context, metered=metered)
     except Exception as error:  # noqa: BLE001 - who collects, or what thread this is, cannot help it
         report_failure("metrics", error)
     return True

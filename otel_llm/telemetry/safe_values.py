@@ -68,6 +68,13 @@ def safe_call(call: Call) -> Call:
     return call if is_safe(call) else _safe_struct(call)
 
 
+def safe_content(content: Content) -> Content:
+    """
+    Give the content, or one in its place that can be told to everybody.
+    """
+    return content if is_safe(content) else Content(**_replaced(asdict(content)))
+
+
 def safe_event(event: Event) -> Event:
     """
     Give an event in this one's place whose attributes, body and names everybody can read.
@@ -227,8 +234,6 @@ def _safe_struct(struct: S) -> S:
 
 
 def _safe_field(value: Any) -> Any:
-    if isinstance(value, Content):
-        return Content(**_replaced(asdict(value)))
     if isinstance(value, Struct):
         return _safe_struct(value)
     if isinstance(value, tuple):

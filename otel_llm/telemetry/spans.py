@@ -6,16 +6,16 @@ A span of somebody else's is enriched, never doubled: it gets cost, cache and at
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from otel_llm.call import Call
+from otel_llm.capture.operation import Outcome
+from otel_llm.telemetry.late_attributes import tell_later
 from otel_llm.telemetry.record import Attributes
 from otel_llm.telemetry.semconv import OPERATION, PROVIDER
 
@@ -126,39 +126,20 @@ def note_attempt(call_span: CallSpan, attempts: int, status: int | None) -> None
     call_span.span.set_attributes(attributes)  # type: ignore[arg-type]
 
 
-def close_span(call_span: CallSpan, call: Call, attributes: Mapping[str, object], message: str | None) -> None:
+def close_span(call_span: CallSpan, outcome: Outcome, rest: Callable[[], Attributes], message: str | None) -> None:
     """
     Put what the call was on its span; end it if it is ours.
     """
     span = call_span.span
     if not call_span.owned:
         if span.is_recording():
-            span.set_attributes(_enrichment(span, attributes))  # type: ignore[arg-type]
+            span.set_attributes(_enrichment(span, rest()))  # type: ignore[arg-type]
         return
     if span.is_recording():
-        _put(span, attributes)
-        if call.failure is not None:
+        tell_later(span, rest)
+        if outcome.failed:
             span.set_status(Status(StatusCode.ERROR, message))
-    span.end(call.started_ns + call.duration_ns)
-
-
-def _put(span: Span, attributes: Mapping[str, object]) -> None:
-    """
-    Set attributes that are plain values already; to clean them takes the SDK longer than all else it does with a span.
-    """
-    held = getattr(span, "_attributes", None)
-    if type(held) is _KNOWN and held.max_value_len is None:
-        with held._lock:  # noqa: SLF001 - the SDK has no word for it
-            present = held._dict  # noqa: SLF001
-            if held.maxlen is None or len(present) + len(attributes) <= held.maxlen:
-                present.update(attributes)  # type: ignore[arg-type]
-                return
-    span.set_attributes(attributes)  # type: ignore[arg-type]
-
-
-_FIELDS = {"_dict", "_lock", "maxlen", "max_value_len"}
-_KNOWN = BoundedAttributes if vars(BoundedAttributes(immutable=False)).keys() >= _FIELDS else None
-"""How the SDK keeps attributes, if it is in the way we know."""
+    span.end(outcome.ended_ns)
 
 
 def abandon_span(call_span: CallSpan) -> None:

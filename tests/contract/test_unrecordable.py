@@ -16,7 +16,7 @@ def _stumble(*_args, **_more):
 @pytest.mark.parametrize("where", ["summing up", "pricing", "metrics"])
 def test_span_is_ended(where, telemetry, server, monkeypatch):
     """
-    The user has the answer, the span is ended, and what was recorded before stays.
+    The user has the answer, the span is ended, and what was known when the call started is recorded.
     """
     running = pipeline.current()
     part, name = {
@@ -29,5 +29,9 @@ def test_span_is_ended(where, telemetry, server, monkeypatch):
     answer = httpx2.post(f"{server.openai_url}/chat/completions", json=body)
 
     assert (answer.status_code, len(answer.json()["choices"])) == (200, 1)
-    assert [span.name for span in telemetry.spans("otel_llm")] == ["chat gpt-4o-mini"]
-    assert len(telemetry.logs()) == (where == "metrics")
+    (span,) = telemetry.spans("otel_llm")
+    (record,) = telemetry.logs()
+    assert span.name == "chat gpt-4o-mini"
+    for attributes in (span.attributes, record.attributes):
+        assert attributes["gen_ai.request.model"] == "gpt-4o-mini"
+        assert ("gen_ai.response.id" in attributes) == (where == "metrics")

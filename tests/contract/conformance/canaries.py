@@ -13,6 +13,7 @@ import openai
 
 import otel_llm.capture.exchange
 import otel_llm.pipeline
+from otel_llm.telemetry import account
 
 PROMPT = os.environ.get("CANARY_PROMPT", "canary-prompt")
 WEATHER = {"type": "object", "properties": {"location": {"type": "string"}}}
@@ -91,7 +92,7 @@ for situation in ("anthropic", "anthropic-unknown-error", "anthropic-text-error"
         )
 with patch.object(otel_llm.pipeline, "started", broken):
     ask("own-failure-at-the-start")
-with patch.object(otel_llm.pipeline, "described", broken):
+with patch.object(account, "described", broken):
     ask("own-failure-at-the-end")
 with patch.object(otel_llm.capture.exchange.Exchange, "whole", broken):
     ask("own-failure-while-reading")

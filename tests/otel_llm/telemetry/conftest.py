@@ -18,6 +18,7 @@ from otel_llm.call import (
     Usage,
 )
 from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.account import Bill
 
 BARE = Call(
     operation="chat",
@@ -114,3 +115,11 @@ def full_cost():
     parts = ("input", "output", "cache_read", "cache_write", "reasoning", "audio", "image", "tools", "requests")
     amounts = {part: Decimal(number) / 1000 for number, part in enumerate((*parts, "embedding", "discount"), start=1)}
     return Cost(total=Decimal("0.055"), source="book", price_version="genai-prices 0.2.3", **amounts)
+
+
+@pytest.fixture
+def bill():
+    """
+    Give the bill of a call whose cost is known.
+    """
+    return lambda call, cost: Bill(lambda: call, lambda _call: cost)

@@ -41,15 +41,15 @@ def collected():
 class TestCalls:
     @pytest.fixture
     def metrics(self, collected):
-        return Metrics(collected.meter, price=lambda _call: UNKNOWN, labels=["tenant_id"], values=50)
+        return Metrics(collected.meter, labels=["tenant_id"], values=50)
 
-    def test_ten_thousand_tenants(self, collected, metrics, make_call):
+    def test_ten_thousand_tenants(self, collected, metrics, make_call, bill):
         """
         Ten thousand tenants are fifty series and one for all others; no call is missing, and none loses its model.
         """
         for number in range(10_000):
             model = f"gpt-{number % 4}"
-            metrics.record(make_call(request_model=model, labels={"tenant_id": f"t{number}"}), UNKNOWN)
+            metrics.record(bill(make_call(request_model=model, labels={"tenant_id": f"t{number}"}), UNKNOWN))
         points = collected.points(DURATION)
         tenants, models = Counter(), Counter()
         for attributes, count in points:
@@ -60,29 +60,29 @@ class TestCalls:
         assert models == {f"gpt-{number}": 2_500 for number in range(4)}
         assert collected.points("otel_llm.metric.overflow") == [({"otel_llm.metric.attribute": TENANT}, 9_950)]
 
-    def test_a_tenant_that_is_told_stays(self, collected, metrics, make_call):
+    def test_a_tenant_that_is_told_stays(self, collected, metrics, make_call, bill):
         """
         Who came among the first is told apart for good, however many come after.
         """
         for tenant in ["first", *(f"t{number}" for number in range(100)), "first"]:
-            metrics.record(make_call(labels={"tenant_id": tenant}), UNKNOWN)
+            metrics.record(bill(make_call(labels={"tenant_id": tenant}), UNKNOWN))
         counts = {attributes[TENANT]: count for attributes, count in collected.points(DURATION)}
         assert counts["first"] == 2
 
-    def test_other_labels_stay_out(self, collected, metrics, make_call):
+    def test_other_labels_stay_out(self, collected, metrics, make_call, bill):
         """
         A label that nobody allowed is on no metric.
         """
-        metrics.record(make_call(labels={"tenant_id": "t1", "request": "r1"}), UNKNOWN)
+        metrics.record(bill(make_call(labels={"tenant_id": "t1", "request": "r1"}), UNKNOWN))
         ((attributes, _),) = collected.points(DURATION)
         assert {name for name in attributes if name.startswith("otel_llm.label.")} == {TENANT}
 
-    def test_models_are_bounded_too(self, collected, metrics, make_call):
+    def test_models_are_bounded_too(self, collected, metrics, make_call, bill):
         """
         Whoever may choose the model cannot fill a metrics database with invented ones.
         """
         for number in range(200):
-            metrics.record(make_call(request_model=f"invented-{number}"), UNKNOWN)
+            metrics.record(bill(make_call(request_model=f"invented-{number}"), UNKNOWN))
         assert len(collected.points(DURATION)) == 51
 
 

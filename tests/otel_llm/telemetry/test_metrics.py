@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_llm.call import Failure, Usage
 from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.account import Bill
 from otel_llm.telemetry.metrics import Metrics
 from otel_llm.telemetry.semconv import DURATION_BUCKETS, TOKEN_BUCKETS
 
@@ -24,10 +25,10 @@ class Measured:
     def __init__(self, **options):
         self._reader = InMemoryMetricReader()
         self._provider = MeterProvider([self._reader])
-        self.metrics = Metrics(self._provider.get_meter("test"), price=lambda _call: UNKNOWN, **options)
+        self.metrics = Metrics(self._provider.get_meter("test"), **options)
 
     def record(self, call, cost=UNKNOWN):
-        self.metrics.record(call, cost)
+        self.metrics.record(Bill(lambda: call, lambda _call: cost))
         return self
 
     @property

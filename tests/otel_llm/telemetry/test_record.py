@@ -162,7 +162,7 @@ class TestFullCall:
         """
         The fixture above leaves nothing of a call out, so that a new field has to be thought of.
         """
-        unset = {"method", "reported_cost", "processing", "billable", "failure", "content"}
+        unset = {"method", "reported_cost", "processing", "billable", "failure"}
         bare = msgspec.structs.asdict(_empty())
         same = {name for name, value in msgspec.structs.asdict(full_call).items() if value == bare[name]}
         assert same == unset

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_llm.call import Failure
+from otel_llm.capture.operation import Outcome
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry.record import described
 from otel_llm.telemetry.spans import close_span, note_attempt, open_span
@@ -70,6 +71,13 @@ class Tracing:
     @property
     def ended(self):
         return self._exporter.get_finished_spans()
+
+
+def outcome(call):
+    """
+    Say how a call ended.
+    """
+    return Outcome(call.started_ns + call.duration_ns, call.failure is not None, lambda: call, None)
 
 
 @pytest.fixture
@@ -234,7 +242,7 @@ class TestOwnSpan:
         Our span is a client's, lasts as long as the call, carries what was given and leaves the status unset.
         """
         opened = tracing.open()
-        close_span(opened, full_call, described(full_call, full_cost), None)
+        close_span(opened, outcome(full_call), lambda: described(full_call, full_cost), None)
         (span,) = tracing.ended
         assert (span.name, span.kind, span.status.status_code) == ("chat gpt-4o", SpanKind.CLIENT, StatusCode.UNSET)
         assert (span.start_time, span.end_time) == (1_000, full_call.started_ns + full_call.duration_ns)
@@ -245,7 +253,8 @@ class TestOwnSpan:
         A failure sets the status and says why.
         """
         call = make_call(status="error", failure=Failure("server_error"))
-        close_span(tracing.open(), call, described(call, Cost.unknown("?")), "The server had an error.")
+        unpriced = described(call, Cost.unknown("?"))
+        close_span(tracing.open(), outcome(call), lambda: unpriced, "The server had an error.")
         (span,) = tracing.ended
         assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "The server had an error.")
         assert span.attributes["error.type"] == "server_error"
@@ -254,7 +263,7 @@ class TestOwnSpan:
         """
         Who stops reading has not failed.
         """
-        close_span(tracing.open(), make_call(status="cancelled"), {}, None)
+        close_span(tracing.open(), outcome(make_call(status="cancelled")), dict, None)
         assert tracing.ended[0].status.status_code is StatusCode.UNSET
 
     def test_unsampled(self, full_call, full_cost):
@@ -264,7 +273,7 @@ class TestOwnSpan:
         tracer = TracerProvider(sampler=ALWAYS_OFF).get_tracer("otel_llm")
         opened = open_span(tracer, "chat", STARTED, 1)
         assert opened.owned
-        close_span(opened, full_call, described(full_call, full_cost), None)
+        close_span(opened, outcome(full_call), lambda: described(full_call, full_cost), None)
 
 
 class TestSomebodyElsesSpan:
@@ -274,7 +283,7 @@ class TestSomebodyElsesSpan:
         """
         theirs = CHAT | {"gen_ai.usage.cache_read.input_tokens": 99, "http.response.status_code": 201}
         outer = within("opentelemetry.instrumentation.genai.openai", theirs)
-        close_span(tracing.open(), full_call, described(full_call, full_cost), None)
+        close_span(tracing.open(), outcome(full_call), lambda: described(full_call, full_cost), None)
         assert tracing.ended == ()
         assert dict(outer.attributes) == theirs | {
             "gen_ai.usage.cache_write.input_tokens": 4,
@@ -291,7 +300,7 @@ class TestSomebodyElsesSpan:
         The status of a span is set by who opened it.
         """
         outer = within("openinference.instrumentation.openai", {"openinference.span.kind": "LLM"})
-        close_span(tracing.open(), make_call(status="error", failure=Failure("x")), {}, "words")
+        close_span(tracing.open(), outcome(make_call(status="error", failure=Failure("x"))), dict, "words")
         assert outer.status.status_code is StatusCode.UNSET
 
     def test_attempts_are_told_at_once(self, tracing, within):
@@ -312,7 +321,7 @@ class TestSomebodyElsesSpan:
         opened = tracing.open()
         outer.end()
         note_attempt(opened, 1, 200)
-        close_span(opened, full_call, described(full_call, full_cost), None)
+        close_span(opened, outcome(full_call), lambda: described(full_call, full_cost), None)
         assert (dict(outer.attributes), caplog.records) == (CHAT, [])
 
 
@@ -335,7 +344,7 @@ class TestAttributes:
         cleaned = tracing.provider.get_tracer("otel_llm").start_span("by the SDK", attributes=STARTED)
         cleaned.set_attributes(attributes)
         cleaned.end()
-        close_span(tracing.open(), full_call, attributes, None)
+        close_span(tracing.open(), outcome(full_call), lambda: attributes, None)
         theirs, ours = tracing.ended
         assert dict(ours.attributes) == dict(theirs.attributes)
         assert ours.dropped_attributes == theirs.dropped_attributes

@@ -1,0 +1,107 @@
+"""
+What there is to tell of a finished call, worked out when somebody asks.
+
+Exporters ask on threads of their own, for a whole batch; the thread that made the call need not wait for its price and
+its sixty attributes. A journal, or a processor that looks at once, asks at once. Nobody can tell the difference: who
+reads an attribute finds it.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from otel_llm.call import Call, Content
+from otel_llm.pricing.book import BOOK_LOADING
+from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.content import as_json, content_attributes
+from otel_llm.telemetry.event import new_event_id
+from otel_llm.telemetry.record import Attributes, described, recorded
+from otel_llm.telemetry.redaction import Redactor
+from otel_llm.telemetry.safe_values import safe_call, safe_content
+
+Price = Callable[[Call], Cost]
+
+
+class Terms(Struct, frozen=True):
+    """
+    What holds for all accounts of a process; content is put where it is wanted, if it is captured.
+    """
+
+    price: Price
+    redactor: Redactor
+    content_on_span: bool
+    content_on_event: bool
+
+
+class Bill:
+    """
+    A call and what it cost.
+    """
+
+    __slots__ = ("_call", "_cost", "_price", "_sum_up")
+
+    def __init__(self, sum_up: Callable[[], Call], price: Price) -> None:
+        self._sum_up: Callable[[], Call] | None = sum_up
+        self._price = price
+        self._cost: Cost | None = None
+
+    @property
+    def call(self) -> Call:
+        """The call, such that everybody can be told of it."""
+        sum_up = self._sum_up
+        if sum_up is not None:
+            # Two who ask at the same time may both do it; the order of these lines keeps either from finding nothing.
+            self._call = safe_call(sum_up())
+            self._sum_up = None
+        return self._call
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost, as far as that is known by now."""
+        cost = self._cost
+        if cost is None or cost.unknown_reason == BOOK_LOADING:
+            self._cost = cost = self._price(self.call)
+        return cost
+
+
+class Account:
+    """
+    All that span and record are told of a call besides what the span was told when it started.
+    """
+
+    __slots__ = ("_bill", "_content", "_said", "_shared", "_terms")
+
+    def __init__(self, bill: Bill, content: Callable[[], Content] | None, terms: Terms) -> None:
+        self._bill = bill
+        self._content = content
+        self._terms = terms
+        self._shared: tuple[Attributes, Cost] | None = None
+        self._said: Attributes | None = None
+
+    def of_span(self) -> Attributes:
+        """
+        Give what only the end of the call could tell its span.
+        """
+        attributes, _ = self._both()
+        return attributes | as_json(self._content_attributes()) if self._terms.content_on_span else attributes
+
+    def of_record(self) -> Attributes:
+        """
+        Give what only the end of the call could tell its record.
+        """
+        shared, cost = self._both()
+        attributes = shared | recorded(self._bill.call, cost, new_event_id(), self._terms.redactor)
+        return attributes | self._content_attributes() if self._terms.content_on_event else attributes
+
+    def _both(self) -> tuple[Attributes, Cost]:
+        if self._shared is None:
+            cost = self._bill.cost
+            self._shared = described(self._bill.call, cost), cost
+        return self._shared
+
+    def _content_attributes(self) -> Attributes:
+        if self._content is None:
+            return {}
+        if self._said is None:
+            self._said = content_attributes(safe_content(self._content()), self._terms.redactor)
+        return self._said

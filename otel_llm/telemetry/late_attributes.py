@@ -1,0 +1,79 @@
+"""
+Attributes that are worked out when somebody looks at them.
+
+To the SDK and to whoever exports they are the attributes they always were: `BoundedAttributes`, under the same limits.
+"""
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.trace import Span
+
+from otel_llm.diagnostics import report_failure
+
+Attributes = dict[str, Any]
+
+_UNLIMITED = BoundedAttributes(immutable=False)
+_KNOWN = vars(_UNLIMITED).keys() >= {"_dict", "_lock", "dropped", "maxlen", "max_value_len"}
+"""Whether the SDK keeps attributes in the way we know."""
+
+
+def told_later(first: Attributes, rest: Callable[[], Attributes]) -> Mapping[str, Any]:
+    """
+    Give attributes of a log record: some that are known, and `rest`, which is asked for when somebody looks.
+    """
+    return _LateAttributes(first, rest, _UNLIMITED) if _KNOWN else first | _answer(rest)
+
+
+def tell_later(span: Span, rest: Callable[[], Attributes]) -> None:
+    """
+    Add attributes to a span that is about to end; they are asked for when somebody looks.
+    """
+    held = getattr(span, "_attributes", None)
+    if _KNOWN and type(held) is BoundedAttributes:
+        span._attributes = _LateAttributes(held._dict, rest, held)  # type: ignore[attr-defined] # noqa: SLF001
+    else:
+        span.set_attributes(_answer(rest))
+
+
+class _LateAttributes(BoundedAttributes):
+    """
+    What is there at `first`, and `rest`, which is asked for when somebody looks; within the limits of `like`.
+    """
+
+    def __init__(self, first: Mapping[str, Any], rest: Callable[[], Attributes], like: BoundedAttributes) -> None:
+        vars(self).update(vars(like))
+        del self._dict, self.dropped
+        self._lock = Lock()
+        self._like = like
+        self._first = first
+        self._rest: Callable[[], Attributes] | None = rest
+
+    def __getattr__(self, name: str) -> Any:
+        # Python asks here for what is not there yet.
+        if name not in {"_dict", "dropped"}:
+            raise AttributeError(name)
+        rest = self._rest
+        if rest is not None:
+            told, dropped = self._bounded({**self._first, **_answer(rest)})
+            # Of two who look at the same time both get what the first one put there.
+            vars(self).setdefault("dropped", self._like.dropped + dropped)
+            vars(self).setdefault("_dict", told)
+            self._rest = None
+        return vars(self)[name]
+
+    def _bounded(self, attributes: Attributes) -> tuple[Attributes, int]:
+        if self.max_value_len is None and (self.maxlen is None or len(attributes) <= self.maxlen):
+            return attributes, 0
+        bounded = BoundedAttributes(self.maxlen, attributes, immutable=False, max_value_len=self.max_value_len)
+        return bounded.copy(), bounded.dropped  # type: ignore[return-value]
+
+
+def _answer(rest: Callable[[], Attributes]) -> Attributes:
+    try:
+        return rest()
+    except Exception as error:  # noqa: BLE001 - an exporter asks, for a batch of spans that are not all ours
+        report_failure("an account", error)
+        return {}

@@ -1,0 +1,203 @@
+import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from otel_llm.telemetry import late_attributes
+from otel_llm.telemetry.late_attributes import tell_later, told_later
+from otel_llm.telemetry.log_record import CallRecord
+
+FIRST = {"gen_ai.operation.name": "chat"}
+REST = {"gen_ai.usage.input_tokens": 7, "gen_ai.response.finish_reasons": ("stop",)}
+
+
+class Rest:
+    """
+    What is told later, and how often it was asked for.
+    """
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return dict(REST)
+
+
+@pytest.fixture
+def rest():
+    return Rest()
+
+
+def stumble():
+    raise ZeroDivisionError
+
+
+class TestAsked:
+    @pytest.mark.parametrize(
+        "look",
+        [
+            dict,
+            len,
+            bool,
+            list,
+            repr,
+            copy.deepcopy,
+            lambda attributes: attributes.copy(),
+            lambda attributes: attributes["gen_ai.usage.input_tokens"],
+            lambda attributes: "gen_ai.usage.input_tokens" in attributes,
+            lambda attributes: attributes.dropped,
+            lambda attributes: attributes.update(app="ours"),
+        ],
+        ids=str,
+    )
+    def test_whoever_looks_finds_everything(self, rest, look):
+        """
+        However somebody looks, the rest is there, and was asked for once.
+        """
+        attributes = told_later(FIRST, rest)
+        assert rest.asked == 0
+        look(attributes)
+        assert rest.asked == 1
+        assert {**attributes} == FIRST | REST | ({"app": "ours"} if "app" in attributes else {})
+        assert rest.asked == 1
+
+    def test_what_is_asked_for_is_let_go(self, rest):
+        """
+        Once told, attributes hold nothing of the call but themselves.
+        """
+        attributes, held = told_later(FIRST, rest), sys.getrefcount(rest)
+        dict(attributes)
+        assert sys.getrefcount(rest) == held - 1
+
+    def test_our_failure_is_nobody_elses(self):
+        """
+        An exporter that asks in vain gets what is known, and no exception.
+        """
+        assert dict(told_later(FIRST, stumble)) == FIRST
+
+    def test_two_who_ask_at_once(self):
+        """
+        All get the same attributes, whoever was first.
+        """
+        barrier = Barrier(4)
+
+        def told():
+            barrier.wait(10)
+            return {"at": object()}
+
+        attributes = told_later(FIRST, told)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: attributes["at"], range(4)))
+        assert len(set(map(id, found))) == 1
+
+    def test_anything_else_is_missing(self, rest):
+        """
+        Attributes have no attribute that the SDK's have not.
+        """
+        assert not hasattr(told_later(FIRST, rest), "nonsense")
+        assert rest.asked == 0
+
+
+class TestSpan:
+    def test_nobody_asks_before_the_export(self, rest):
+        """
+        Between the end of a span and its export nothing is worked out.
+        """
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
+        tell_later(span, rest)
+        span.end()
+        assert rest.asked == 0
+        assert provider.force_flush()
+        (ended,) = exporter.get_finished_spans()
+        assert ended.attributes == FIRST | REST
+        assert rest.asked == 1
+        provider.shutdown()
+
+    def test_attributes_that_others_set_stay(self, rest):
+        """
+        What the application sets on the span, before or after, is told with ours.
+        """
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
+        span.set_attribute("before", 1)
+        tell_later(span, rest)
+        span.set_attribute("after", 2)
+        span.end()
+        (ended,) = exporter.get_finished_spans()
+        assert ended.attributes == FIRST | REST | {"before": 1, "after": 2}
+
+    def test_dropped_attributes_are_counted_before_anybody_looks(self, rest):
+        """
+        An exporter may ask for the number of dropped attributes first.
+        """
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(span_limits=SpanLimits(max_span_attributes=2))
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
+        tell_later(span, rest)
+        span.end()
+        (ended,) = exporter.get_finished_spans()
+        assert ended.dropped_attributes == 1
+        assert ended.attributes == REST
+
+
+class TestRecord:
+    def test_nobody_asks_before_the_export(self, rest):
+        """
+        A record waits in a batch processor without being worked out.
+        """
+        exporter = InMemoryLogRecordExporter()
+        provider = LoggerProvider()
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+        record = LogRecord(event_name="test", attributes=told_later(FIRST, rest))
+        ready = CallRecord(record, provider.resource, InstrumentationScope("test"), LogRecordLimits())
+        provider.get_logger("test").emit(ready)
+        assert rest.asked == 0
+        assert provider.force_flush()
+        (exported,) = exporter.get_finished_logs()
+        assert dict(exported.log_record.attributes) == FIRST | REST
+        assert rest.asked == 1
+        provider.shutdown()
+
+
+def test_an_sdk_that_keeps_attributes_otherwise(rest, monkeypatch):
+    """
+    Where the SDK is not as we know it, everything is told at once.
+    """
+    monkeypatch.setattr(late_attributes, "_KNOWN", False)
+    assert told_later(FIRST, rest) == FIRST | REST
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
+    tell_later(span, rest)
+    span.end()
+    assert rest.asked == 2
+    assert exporter.get_finished_spans()[0].attributes == FIRST | REST
+
+
+def test_limits_are_the_sdks():
+    """
+    What is told is cut as the SDK would cut it.
+    """
+    limits = BoundedAttributes(2, FIRST, immutable=False, max_value_len=3)
+    late = late_attributes._LateAttributes(FIRST, lambda: {"a": "long text", "b": 1}, limits)
+    theirs = BoundedAttributes(2, FIRST, immutable=False, max_value_len=3)
+    theirs.update({"a": "long text", "b": 1})
+    assert (dict(late), late.dropped) == (dict(theirs), theirs.dropped)
