@@ -158,7 +158,7 @@ class Pipeline:
         """
         call_span: CallSpan | None = operation.trace
         if call_span is not None and not call_span.owned:
-            note_attempt(call_span, len(operation.attempts) + (exchange.end is None), exchange.status)
+            note_attempt(call_span, len(operation.ended) + (exchange.end is None), exchange.status)
 
     def ended(self, operation: Operation, outcome: Outcome) -> None:
         """

@@ -72,6 +72,7 @@ class Exchange:
         "dialect",
         "end",
         "ended_ns",
+        "error_type",
         "first_byte_ns",
         "first_chunk_ns",
         "headers",
@@ -91,6 +92,8 @@ class Exchange:
         self.headers: Mapping[bytes, bytes] = {}
         self.stream = False
         self.end: End | None = None
+        self.error_type: str | None = None
+        """The class of the exception that ended it."""
         self.ended_ns = 0
         self.first_byte_ns = 0
         self.first_chunk_ns = 0
@@ -191,17 +194,22 @@ class Exchange:
         """Whether the provider took the request and the answer came whole."""
         return self.end == "complete" and self.status is not None and self.status < 400  # noqa: PLR2004
 
-    def attempt(self, error_type: str | None) -> Attempt:
+    @property
+    def succeeded(self) -> bool:
+        """Whether this is the answer that was asked for."""
+        return self.ok and (self.response is None or not self.response.error_type)
+
+    def attempt(self) -> Attempt:
         """
-        Sum the exchange up.
+        Sum the exchange up, now that it has ended.
         """
         return Attempt(
             self.started_ns,
-            (self.ended_ns or perf_counter_ns()) - self.started_ns,
+            self.ended_ns - self.started_ns,
             self.status,
             self.request_id,
             self.retry_after,
-            error_type,
+            self.error_type,
         )
 
     @property

@@ -300,7 +300,9 @@ class Observer:
         """
         Count an ended exchange, and finish its operation when nothing more can come.
         """
-        operation.attempts.append(exchange.attempt(type(error).__name__ if error else None))
+        operation.ended.append(exchange)
+        if error is not None:
+            exchange.error_type = type(error).__name__
         operation.error = error
         try:
             self.recorder.attempted(operation, exchange)
@@ -328,7 +330,8 @@ class Observer:
             return
         if exchange.end is None:
             exchange.finish("failed")
-            operation.attempts.append(exchange.attempt(type(error).__name__))
+            exchange.error_type = type(error).__name__
+            operation.ended.append(exchange)
         self.finish(operation, error)
 
     def finish(self, operation: Operation, error: BaseException | None) -> None:
@@ -346,8 +349,10 @@ class Observer:
     def _outcome(self, operation: Operation, error: BaseException | None) -> Outcome:
         sum_up = partial(operation.call, error, billable=self._billable(operation))
         content = _content(operation) if self._content else None
-        failed, ended_ns = False, operation.ended_ns
-        if not operation.succeeded(error):
+        exchange = operation.exchange
+        if exchange is not None and exchange.succeeded and error is None:
+            failed, ended_ns = False, operation.started_ns + exchange.ended_ns - operation.started
+        else:
             # Summed up at once, for an exception keeps all that its frames hold.
             call = self._told(operation, sum_up())
             failed, ended_ns = call.failure is not None, call.started_ns + call.duration_ns

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from otel_llm.call import Attempt, Call, Content, Failure, Identity, Parameters, Status, Usage, UsageSource
+from otel_llm.call import Call, Content, Failure, Identity, Parameters, Status, Usage, UsageSource
 from otel_llm.capture.dialect import Request, Response
 from otel_llm.capture.endpoint import Endpoint
 from otel_llm.capture.exchange import Exchange, HttpRequest
@@ -47,8 +47,8 @@ class Operation:
 
     __slots__ = (
         "_unfinished",
-        "attempts",
         "context",
+        "ended",
         "endpoint",
         "error",
         "exchange",
@@ -73,7 +73,8 @@ class Operation:
         self.endpoint: Endpoint | None = None
         self.exchange: Exchange | None = None
         """The latest exchange."""
-        self.attempts: list[Attempt] = []
+        self.ended: list[Exchange] = []
+        """The exchanges that have ended, each an attempt."""
         self._unfinished = [True]
 
     def begin(self, endpoint: Endpoint, http: HttpRequest, request: Request, context: Context) -> None:
@@ -105,21 +106,6 @@ class Operation:
         except IndexError:
             return False
 
-    @property
-    def ended_ns(self) -> int:
-        """When the last exchange ended, in Unix nanoseconds."""
-        ended = self.exchange.ended_ns if self.exchange is not None else 0
-        return self.started_ns + (ended or perf_counter_ns()) - self.started
-
-    def succeeded(self, error: BaseException | None) -> bool:
-        """
-        Tell whether the last exchange is the answer that was asked for.
-        """
-        exchange = self.exchange
-        if error is not None or exchange is None or not exchange.ok:
-            return False
-        return exchange.response is None or not exchange.response.error_type
-
     def call(self, error: BaseException | None, *, billable: bool) -> Call:
         """
         Sum up what the call was.
@@ -131,6 +117,7 @@ class Operation:
         status = _status(exchange, response, error)
         context, http, started = self.context, self.http, self.started
         values = context.values
+        attempts = tuple(each.attempt() for each in self.ended)
         return Call(
             operation=endpoint.operation,
             provider=endpoint.provider,
@@ -159,9 +146,9 @@ class Operation:
             service_tier=response.service_tier,
             system_fingerprint=response.system_fingerprint,
             finish_reasons=response.finish_reasons,
-            attempts=tuple(self.attempts),
+            attempts=attempts,
             http_status=exchange.status,
-            request_id=self.attempts[-1].request_id if self.attempts else exchange.request_id,
+            request_id=attempts[-1].request_id if attempts else exchange.request_id,
             failure=_failure(exchange, response, error) if status not in {"success", "cancelled"} else None,
             rate_limit=exchange.rate_limit,
             labels={**request.labels, **context.labels()} if values else request.labels,
