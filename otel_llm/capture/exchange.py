@@ -67,6 +67,7 @@ class Exchange:
         "_framing",
         "_read",
         "_reader",
+        "accepted",
         "chunks",
         "content",
         "dialect",
@@ -77,6 +78,7 @@ class Exchange:
         "first_chunk_ns",
         "headers",
         "last_chunk_ns",
+        "ok",
         "response",
         "response_bytes",
         "started_ns",
@@ -89,9 +91,13 @@ class Exchange:
         self.content = content
         self.started_ns = started_ns
         self.status: int | None = None
+        self.accepted = False
+        """Whether the status is one of success."""
         self.headers: Mapping[bytes, bytes] = {}
         self.stream = False
         self.end: End | None = None
+        self.ok = False
+        """Whether the provider took the request and the answer came whole."""
         self.error_type: str | None = None
         """The class of the exception that ended it."""
         self.ended_ns = 0
@@ -112,6 +118,7 @@ class Exchange:
         """
         self.first_byte_ns = perf_counter_ns()
         self.status = status
+        self.accepted = status < 400  # noqa: PLR2004
         self.headers = lowered(headers)
 
     def whole(self, body: bytes) -> None:
@@ -183,16 +190,12 @@ class Exchange:
             return
         self.end = end
         self.ended_ns = perf_counter_ns()
+        self.ok = end == "complete" and self.accepted
         if self._reader is not None:
             self._finish_stream(self._reader)
         elif self._body:
             self.response = self._parsed(b"".join(self._body))
             self._body.clear()
-
-    @property
-    def ok(self) -> bool:
-        """Whether the provider took the request and the answer came whole."""
-        return self.end == "complete" and self.status is not None and self.status < 400  # noqa: PLR2004
 
     @property
     def succeeded(self) -> bool:
@@ -242,10 +245,6 @@ class Exchange:
         requests, requests_left, _, tokens, tokens_left, _ = counts
         return RateLimit(requests, requests_left, _text(told[2]), tokens, tokens_left, _text(told[5]))
 
-    @property
-    def _accepted(self) -> bool:
-        return self.status is not None and self.status < 400  # noqa: PLR2004
-
     def _streams(self) -> bool:
         return _media_type(self.headers.get(b"content-type", b"")) in FRAMINGS
 
@@ -257,7 +256,7 @@ class Exchange:
 
     def _parsed(self, body: bytes) -> Response:
         response = self.dialect.response(body, content=self.content)
-        if response == _NOTHING and self._accepted and self.end != "closed" and not self._readable(body):
+        if response == _NOTHING and self.accepted and self.end != "closed" and not self._readable(body):
             response.error_type = MALFORMED
         return response
 

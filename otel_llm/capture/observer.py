@@ -15,6 +15,7 @@ from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from otel_llm.call import Call, Content, Failure
@@ -78,20 +79,17 @@ class Recorder(Protocol):
 _current: ContextVar[Operation | None] = ContextVar("otel_llm_operation", default=None)
 
 
-class Sending:
+class Sending(Struct, eq=False, weakref=True):
     """
     One exchange of an operation, in the hands of the client plugin that sends it.
     """
 
-    __slots__ = ("__weakref__", "_observer", "_tokens", "changes", "exchange", "operation")
-
-    def __init__(self, observer: "Observer", operation: Operation, exchange: Exchange) -> None:
-        self._observer = observer
-        self.operation = operation
-        self.exchange = exchange
-        self.changes = observer.changes
-        """Whether the operator wants something added to requests of some hosts."""
-        self._tokens: tuple[Token[Operation | None] | None, object] | None = None
+    operation: Operation
+    exchange: Exchange
+    changes: bool
+    """Whether the operator wants something added to requests of some hosts."""
+    _observer: "Observer"
+    _tokens: tuple[Token[Operation | None] | None, object] | None = None
 
     @harmless
     def attach(self) -> None:
@@ -279,7 +277,7 @@ class Observer:
             self.settle(operation, operation.exchange, None)
         exchange = Exchange(endpoint.dialect, perf_counter_ns(), content=self._content)
         operation.exchange = exchange
-        return Sending(self, operation, exchange)
+        return Sending(operation, exchange, self.changes, self)
 
     def asks_for_usage(self, host: str) -> bool:
         """

@@ -46,12 +46,13 @@ class Operation:
     """
 
     __slots__ = (
-        "_unfinished",
+        "_unclaimed",
         "context",
         "ended",
         "endpoint",
         "error",
         "exchange",
+        "finished",
         "http",
         "key_hash",
         "request",
@@ -75,7 +76,9 @@ class Operation:
         """The latest exchange."""
         self.ended: list[Exchange] = []
         """The exchanges that have ended, each an attempt."""
-        self._unfinished = [True]
+        self.finished = False
+        """Whether the call is recorded, or is by now in the hands of who records it."""
+        self._unclaimed = [True]
 
     def begin(self, endpoint: Endpoint, http: HttpRequest, request: Request, context: Context) -> None:
         """
@@ -92,19 +95,16 @@ class Operation:
         self.trace: Any = None
         """What the recorder keeps with the operation."""
 
-    @property
-    def finished(self) -> bool:
-        """Whether the call has been recorded."""
-        return not self._unfinished
-
     def claim(self) -> bool:
         """
         Win the right to finish the operation; only the first to ask gets it, on whatever thread.
         """
         try:
-            return self._unfinished.pop()
+            self._unclaimed.pop()
         except IndexError:
             return False
+        self.finished = True
+        return True
 
     def call(self, error: BaseException | None, *, billable: bool) -> Call:
         """
@@ -183,15 +183,11 @@ def _status(exchange: Exchange, response: Response, error: BaseException | None)
         return "rate_limited"
     if error is not None and _is_timeout(error):
         return "timeout"
-    if exchange.end == "closed" and not response.error_type and _answers(exchange):
+    if exchange.end == "closed" and not response.error_type and exchange.accepted:
         return "cancelled"
     if exchange.ok and not response.error_type:
         return "success"
     return "error"
-
-
-def _answers(exchange: Exchange) -> bool:
-    return exchange.status is not None and exchange.status < 400  # noqa: PLR2004
 
 
 def _is_cancel(error: BaseException) -> bool:
@@ -218,7 +214,7 @@ def _words(exchange: Exchange, error: BaseException | None) -> str | None:
     """
     Give an exception's own words, but not an SDK's on an error answer: they quote its body, which may quote the prompt.
     """
-    if exchange.status is not None and not _answers(exchange):
+    if exchange.status is not None and not exchange.accepted:
         return f"HTTP {exchange.status}"
     return str(error) if error is not None else None
 

@@ -33,17 +33,15 @@ class Terms(Struct, frozen=True):
     content_on_event: bool
 
 
-class Bill:
+class Bill(Struct, eq=False):
     """
     A call and what it cost.
     """
 
-    __slots__ = ("_call", "_cost", "_price", "_sum_up")
-
-    def __init__(self, sum_up: Callable[[], Call], price: Price) -> None:
-        self._sum_up: Callable[[], Call] | None = sum_up
-        self._price = price
-        self._cost: Cost | None = None
+    _sum_up: Callable[[], Call] | None
+    _price: Price
+    _call: Call | None = None
+    _cost: Cost | None = None
 
     @property
     def call(self) -> Call:
@@ -53,6 +51,7 @@ class Bill:
             # Two who ask at the same time may both do it; the order of these lines keeps either from finding nothing.
             self._call = safe_call(sum_up())
             self._sum_up = None
+        assert self._call is not None  # noqa: S101 - it was summed up before
         return self._call
 
     @property
@@ -64,19 +63,16 @@ class Bill:
         return cost
 
 
-class Account:
+class Account(Struct, eq=False):
     """
     All that span and record are told of a call besides what the span was told when it started.
     """
 
-    __slots__ = ("_bill", "_content", "_said", "_shared", "_terms")
-
-    def __init__(self, bill: Bill, content: Callable[[], Content] | None, terms: Terms) -> None:
-        self._bill = bill
-        self._content = content
-        self._terms = terms
-        self._shared: tuple[Attributes, Cost] | None = None
-        self._said: Attributes | None = None
+    _bill: Bill
+    _content: Callable[[], Content] | None
+    _terms: Terms
+    _shared: tuple[Attributes, Cost] | None = None
+    _said: Attributes | None = None
 
     def of_span(self) -> Attributes:
         """

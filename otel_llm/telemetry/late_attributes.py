@@ -24,7 +24,7 @@ def told_later(first: Attributes, rest: Callable[[], Attributes]) -> Mapping[str
     """
     Give attributes of a log record: some that are known, and `rest`, which is asked for when somebody looks.
     """
-    return _LateAttributes(first, rest, _UNLIMITED) if _KNOWN else first | _answer(rest)
+    return _late(first, rest, _UNLIMITED) if _KNOWN else first | _answer(rest)
 
 
 def tell_later(span: Span, rest: Callable[[], Attributes]) -> None:
@@ -33,9 +33,16 @@ def tell_later(span: Span, rest: Callable[[], Attributes]) -> None:
     """
     held = getattr(span, "_attributes", None)
     if _KNOWN and type(held) is BoundedAttributes:
-        span._attributes = _LateAttributes(held._dict, rest, held)  # type: ignore[attr-defined] # noqa: SLF001
+        span._attributes = _late(held._dict, rest, held)  # type: ignore[attr-defined] # noqa: SLF001
     else:
         span.set_attributes(_answer(rest))
+
+
+def _late(first: Attributes, rest: Callable[[], Attributes], like: BoundedAttributes) -> "_LateAttributes":
+    late = object.__new__(_LateAttributes)
+    fields = late.__dict__ = {**like.__dict__, "_lock": Lock(), "_first": first, "_rest": rest, "_like": like}
+    del fields["_dict"], fields["dropped"]
+    return late
 
 
 class _LateAttributes(BoundedAttributes):
@@ -43,13 +50,9 @@ class _LateAttributes(BoundedAttributes):
     What is there at `first`, and `rest`, which is asked for when somebody looks; within the limits of `like`.
     """
 
-    def __init__(self, first: Mapping[str, Any], rest: Callable[[], Attributes], like: BoundedAttributes) -> None:
-        vars(self).update(vars(like))
-        del self._dict, self.dropped
-        self._lock = Lock()
-        self._like = like
-        self._first = first
-        self._rest: Callable[[], Attributes] | None = rest
+    _first: Attributes
+    _rest: Callable[[], Attributes] | None
+    _like: BoundedAttributes
 
     def __getattr__(self, name: str) -> Any:
         # Python asks here for what is not there yet.

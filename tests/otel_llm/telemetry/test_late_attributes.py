@@ -21,6 +21,21 @@ FIRST = {"gen_ai.operation.name": "chat"}
 REST = {"gen_ai.usage.input_tokens": 7, "gen_ai.response.finish_reasons": ("stop",)}
 
 
+LOOKS = {
+    "dict": dict,
+    "len": len,
+    "bool": bool,
+    "list": list,
+    "repr": repr,
+    "deepcopy": copy.deepcopy,
+    "copy": lambda attributes: attributes.copy(),
+    "[]": lambda attributes: attributes["gen_ai.usage.input_tokens"],
+    "in": lambda attributes: "gen_ai.usage.input_tokens" in attributes,
+    "dropped": lambda attributes: attributes.dropped,
+    "update": lambda attributes: attributes.update(app="ours"),
+}
+
+
 class Rest:
     """
     What is told later, and how often it was asked for.
@@ -44,23 +59,7 @@ def stumble():
 
 
 class TestAsked:
-    @pytest.mark.parametrize(
-        "look",
-        [
-            dict,
-            len,
-            bool,
-            list,
-            repr,
-            copy.deepcopy,
-            lambda attributes: attributes.copy(),
-            lambda attributes: attributes["gen_ai.usage.input_tokens"],
-            lambda attributes: "gen_ai.usage.input_tokens" in attributes,
-            lambda attributes: attributes.dropped,
-            lambda attributes: attributes.update(app="ours"),
-        ],
-        ids=str,
-    )
+    @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
     def test_whoever_looks_finds_everything(self, rest, look):
         """
         However somebody looks, the rest is there, and was asked for once.
@@ -197,7 +196,7 @@ def test_limits_are_the_sdks():
     What is told is cut as the SDK would cut it.
     """
     limits = BoundedAttributes(2, FIRST, immutable=False, max_value_len=3)
-    late = late_attributes._LateAttributes(FIRST, lambda: {"a": "long text", "b": 1}, limits)
+    late = late_attributes._late(FIRST, lambda: {"a": "long text", "b": 1}, limits)
     theirs = BoundedAttributes(2, FIRST, immutable=False, max_value_len=3)
     theirs.update({"a": "long text", "b": 1})
     assert (dict(late), late.dropped) == (dict(theirs), theirs.dropped)
