@@ -338,6 +338,7 @@ class Observer:
         """
         if not operation.claim():
             return
+        operation.error = None  # its traceback leads back to the operation
         try:
             self.recorder.ended(operation, self._outcome(operation, error))
         except Exception:

@@ -15,16 +15,16 @@ from otel_llm.diagnostics import report_failure
 
 Attributes = dict[str, Any]
 
-_UNLIMITED = BoundedAttributes(immutable=False)
-_KNOWN = vars(_UNLIMITED).keys() >= {"_dict", "_lock", "dropped", "maxlen", "max_value_len"}
-"""Whether the SDK keeps attributes in the way we know."""
-
 
 def told_later(first: Attributes, rest: Callable[[], Attributes]) -> Mapping[str, Any]:
     """
     Give attributes of a log record: some that are known, and `rest`, which is asked for when somebody looks.
     """
-    return _late(first, rest, _UNLIMITED) if _KNOWN else first | _answer(rest)
+    if not _KNOWN:
+        return first | _answer(rest)
+    attributes = object.__new__(_LateAttributes)
+    vars(attributes).update(_UNLIMITED, _lock=Lock(), _first=first, _rest=rest)
+    return attributes
 
 
 def tell_later(span: Span, rest: Callable[[], Attributes]) -> None:
@@ -32,27 +32,23 @@ def tell_later(span: Span, rest: Callable[[], Attributes]) -> None:
     Add attributes to a span that is about to end; they are asked for when somebody looks.
     """
     held = getattr(span, "_attributes", None)
-    if _KNOWN and type(held) is BoundedAttributes:
-        span._attributes = _late(held._dict, rest, held)  # type: ignore[attr-defined] # noqa: SLF001
-    else:
+    if not _KNOWN or type(held) is not BoundedAttributes:
         span.set_attributes(_answer(rest))
-
-
-def _late(first: Attributes, rest: Callable[[], Attributes], like: BoundedAttributes) -> "_LateAttributes":
-    late = object.__new__(_LateAttributes)
-    fields = late.__dict__ = {**like.__dict__, "_lock": Lock(), "_first": first, "_rest": rest, "_like": like}
-    del fields["_dict"], fields["dropped"]
-    return late
+        return
+    # In this order, for another thread may be setting an attribute.
+    vars(held).update(_first=held._dict, _dropped=held.dropped, _rest=rest)  # noqa: SLF001
+    held.__class__ = _LateAttributes
+    del held._dict, held.dropped  # noqa: SLF001
 
 
 class _LateAttributes(BoundedAttributes):
     """
-    What is there at `first`, and `rest`, which is asked for when somebody looks; within the limits of `like`.
+    `_first`, and `_rest`, which is asked for when somebody looks; until then there is no `_dict`.
     """
 
     _first: Attributes
     _rest: Callable[[], Attributes] | None
-    _like: BoundedAttributes
+    _dropped: int
 
     def __getattr__(self, name: str) -> Any:
         # Python asks here for what is not there yet.
@@ -62,7 +58,7 @@ class _LateAttributes(BoundedAttributes):
         if rest is not None:
             told, dropped = self._bounded({**self._first, **_answer(rest)})
             # Of two who look at the same time both get what the first one put there.
-            vars(self).setdefault("dropped", self._like.dropped + dropped)
+            vars(self).setdefault("dropped", self._dropped + dropped)
             vars(self).setdefault("_dict", told)
             self._rest = None
         return vars(self)[name]
@@ -72,6 +68,13 @@ class _LateAttributes(BoundedAttributes):
             return attributes, 0
         bounded = BoundedAttributes(self.maxlen, attributes, immutable=False, max_value_len=self.max_value_len)
         return bounded.copy(), bounded.dropped  # type: ignore[return-value]
+
+
+_UNLIMITED = vars(BoundedAttributes(immutable=False)) | {"_dropped": 0}
+_KNOWN = _UNLIMITED.keys() >= {"_dict", "_lock", "dropped", "maxlen", "max_value_len"}
+"""Whether the SDK keeps attributes in the way we know."""
+if _KNOWN:
+    del _UNLIMITED["_dict"], _UNLIMITED["dropped"]
 
 
 def _answer(rest: Callable[[], Attributes]) -> Attributes:

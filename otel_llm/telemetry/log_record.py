@@ -109,7 +109,7 @@ class Details(LogRecord):
 
     def __copy__(self) -> "Details":
         twin = object.__new__(Details)
-        twin.__dict__.update(self.__dict__)
+        twin.__dict__ = self.__dict__.copy()
         return twin
 
 

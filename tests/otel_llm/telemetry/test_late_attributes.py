@@ -5,7 +5,6 @@ from threading import Barrier
 
 import pytest
 from opentelemetry._logs import LogRecord
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
@@ -189,14 +188,3 @@ def test_an_sdk_that_keeps_attributes_otherwise(rest, monkeypatch):
     span.end()
     assert rest.asked == 2
     assert exporter.get_finished_spans()[0].attributes == FIRST | REST
-
-
-def test_limits_are_the_sdks():
-    """
-    What is told is cut as the SDK would cut it.
-    """
-    limits = BoundedAttributes(2, FIRST, immutable=False, max_value_len=3)
-    late = late_attributes._late(FIRST, lambda: {"a": "long text", "b": 1}, limits)
-    theirs = BoundedAttributes(2, FIRST, immutable=False, max_value_len=3)
-    theirs.update({"a": "long text", "b": 1})
-    assert (dict(late), late.dropped) == (dict(theirs), theirs.dropped)
