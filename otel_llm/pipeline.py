@@ -33,7 +33,7 @@ from otel_llm.pricing.operator import OperatorPrices
 from otel_llm.settings import Loaded, load
 from otel_llm.telemetry.account import Account, Bill, Terms
 from otel_llm.telemetry.event import EVENT_NAME, Event, Scope
-from otel_llm.telemetry.late_attributes import told_later
+from otel_llm.telemetry.late_attributes import LATER, NOW
 from otel_llm.telemetry.log_record import CallRecord, Details, EventProcessor, SafeRecords, resource_of
 from otel_llm.telemetry.metrics import Metrics, catch_up
 from otel_llm.telemetry.record import call_of, priced, started
@@ -167,11 +167,12 @@ class Pipeline:
         call_span: CallSpan = operation.trace
         bill = Bill(outcome.sum_up, self._terms.price)
         account = Account(bill, outcome.content, self._terms)
-        record = told_later(call_span.attributes, account.of_record)
+        tell = LATER if self.delivery is None else NOW
+        record = tell.of_record(call_span.attributes, account.of_record)
         # The record comes first: what may happen to span and metrics must not cost it.
         self._emit(outcome, call_span, record)
         message = record.get("otel_llm.error.message") if outcome.failed else None
-        close_span(call_span, outcome, account.of_span, message)
+        close_span(call_span, outcome, account.of_span, message, tell)
         self._metrics.record(bill, metered=call_span.metered)
         # The span's attributes lead to the account, and from there to the operation.
         operation.trace = None

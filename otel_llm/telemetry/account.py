@@ -43,24 +43,20 @@ class Bill(Struct, eq=False):
     _call: Call | None = None
     _cost: Cost | None = None
 
-    @property
-    def call(self) -> Call:
-        """The call, such that everybody can be told of it."""
+    def told(self) -> tuple[Call, Cost]:
+        """
+        Give the call, such that everybody can be told of it, and its cost, as far as that is known by now.
+        """
         sum_up = self._sum_up
         if sum_up is not None:
             # Two who ask at the same time may both do it; the order of these lines keeps either from finding nothing.
             self._call = safe_call(sum_up())
             self._sum_up = None
-        assert self._call is not None  # noqa: S101 - it was summed up before
-        return self._call
-
-    @property
-    def cost(self) -> Cost:
-        """What it cost, as far as that is known by now."""
-        cost = self._cost
+        call, cost = self._call, self._cost
+        assert call is not None  # noqa: S101 - it was summed up before
         if cost is None or cost.unknown_reason == BOOK_LOADING:
-            self._cost = cost = self._price(self.call)
-        return cost
+            self._cost = cost = self._price(call)
+        return call, cost
 
 
 class Account(Struct, eq=False):
@@ -71,28 +67,28 @@ class Account(Struct, eq=False):
     _bill: Bill
     _content: Callable[[], Content] | None
     _terms: Terms
-    _shared: tuple[Attributes, Cost] | None = None
+    _shared: tuple[Attributes, Call, Cost] | None = None
     _said: Attributes | None = None
 
     def of_span(self) -> Attributes:
         """
         Give what only the end of the call could tell its span.
         """
-        attributes, _ = self._both()
+        attributes, _, _ = self._told()
         return attributes | as_json(self._content_attributes()) if self._terms.content_on_span else attributes
 
     def of_record(self) -> Attributes:
         """
         Give what only the end of the call could tell its record.
         """
-        shared, cost = self._both()
-        attributes = shared | recorded(self._bill.call, cost, new_event_id(), self._terms.redactor)
+        shared, call, cost = self._told()
+        attributes = shared | recorded(call, cost, new_event_id(), self._terms.redactor)
         return attributes | self._content_attributes() if self._terms.content_on_event else attributes
 
-    def _both(self) -> tuple[Attributes, Cost]:
+    def _told(self) -> tuple[Attributes, Call, Cost]:
         if self._shared is None:
-            cost = self._bill.cost
-            self._shared = described(self._bill.call, cost), cost
+            call, cost = self._bill.told()
+            self._shared = described(call, cost), call, cost
         return self._shared
 
     def _content_attributes(self) -> Attributes:

@@ -200,7 +200,7 @@ def _record_oldest() -> bool:
     except IndexError:
         return False
     try:
-        metrics.measure(bill.call, bill.cost, context, metered=metered)
+        metrics.measure(*bill.told(), context, metered=metered)
     except Exception as error:  # noqa: BLE001 - who collects, or what thread this is, cannot help it
         report_failure("metrics", error)
     return True

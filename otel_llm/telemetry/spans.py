@@ -6,7 +6,7 @@ A span of somebody else's is enriched, never doubled: it gets cost, cache and at
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 from opentelemetry import context as otel_context
@@ -15,7 +15,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from otel_llm.capture.operation import Outcome
-from otel_llm.telemetry.late_attributes import tell_later
+from otel_llm.telemetry.late_attributes import NOW, Manner, Rest
 from otel_llm.telemetry.record import Attributes
 from otel_llm.telemetry.semconv import OPERATION, PROVIDER
 
@@ -126,7 +126,7 @@ def note_attempt(call_span: CallSpan, attempts: int, status: int | None) -> None
     call_span.span.set_attributes(attributes)  # type: ignore[arg-type]
 
 
-def close_span(call_span: CallSpan, outcome: Outcome, rest: Callable[[], Attributes], message: str | None) -> None:
+def close_span(call_span: CallSpan, outcome: Outcome, rest: Rest, message: str | None, tell: Manner = NOW) -> None:
     """
     Put what the call was on its span; end it if it is ours.
     """
@@ -136,7 +136,7 @@ def close_span(call_span: CallSpan, outcome: Outcome, rest: Callable[[], Attribu
             span.set_attributes(_enrichment(span, rest()))  # type: ignore[arg-type]
         return
     if span.is_recording():
-        tell_later(span, rest)
+        tell.to_span(span, rest)
         if outcome.failed:
             span.set_status(Status(StatusCode.ERROR, message))
     span.end(outcome.ended_ns)

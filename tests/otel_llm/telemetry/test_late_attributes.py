@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_llm.telemetry import late_attributes
-from otel_llm.telemetry.late_attributes import tell_later, told_later
+from otel_llm.telemetry.late_attributes import LATER, NOW
 from otel_llm.telemetry.log_record import CallRecord
 
 FIRST = {"gen_ai.operation.name": "chat"}
@@ -63,7 +63,7 @@ class TestAsked:
         """
         However somebody looks, the rest is there, and was asked for once.
         """
-        attributes = told_later(FIRST, rest)
+        attributes = LATER.of_record(FIRST, rest)
         assert rest.asked == 0
         look(attributes)
         assert rest.asked == 1
@@ -74,7 +74,7 @@ class TestAsked:
         """
         Once told, attributes hold nothing of the call but themselves.
         """
-        attributes, held = told_later(FIRST, rest), sys.getrefcount(rest)
+        attributes, held = LATER.of_record(FIRST, rest), sys.getrefcount(rest)
         dict(attributes)
         assert sys.getrefcount(rest) == held - 1
 
@@ -82,7 +82,7 @@ class TestAsked:
         """
         An exporter that asks in vain gets what is known, and no exception.
         """
-        assert dict(told_later(FIRST, stumble)) == FIRST
+        assert dict(LATER.of_record(FIRST, stumble)) == FIRST
 
     def test_two_who_ask_at_once(self):
         """
@@ -94,7 +94,7 @@ class TestAsked:
             barrier.wait(10)
             return {"at": object()}
 
-        attributes = told_later(FIRST, told)
+        attributes = LATER.of_record(FIRST, told)
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: attributes["at"], range(4)))
         assert len(set(map(id, found))) == 1
@@ -103,7 +103,7 @@ class TestAsked:
         """
         Attributes have no attribute that the SDK's have not.
         """
-        assert not hasattr(told_later(FIRST, rest), "nonsense")
+        assert not hasattr(LATER.of_record(FIRST, rest), "nonsense")
         assert rest.asked == 0
 
 
@@ -116,7 +116,7 @@ class TestSpan:
         provider = TracerProvider()
         provider.add_span_processor(BatchSpanProcessor(exporter))
         span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
-        tell_later(span, rest)
+        LATER.to_span(span, rest)
         span.end()
         assert rest.asked == 0
         assert provider.force_flush()
@@ -134,7 +134,7 @@ class TestSpan:
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
         span.set_attribute("before", 1)
-        tell_later(span, rest)
+        LATER.to_span(span, rest)
         span.set_attribute("after", 2)
         span.end()
         (ended,) = exporter.get_finished_spans()
@@ -148,7 +148,7 @@ class TestSpan:
         provider = TracerProvider(span_limits=SpanLimits(max_span_attributes=2))
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
-        tell_later(span, rest)
+        LATER.to_span(span, rest)
         span.end()
         (ended,) = exporter.get_finished_spans()
         assert ended.dropped_attributes == 1
@@ -163,7 +163,7 @@ class TestRecord:
         exporter = InMemoryLogRecordExporter()
         provider = LoggerProvider()
         provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
-        record = LogRecord(event_name="test", attributes=told_later(FIRST, rest))
+        record = LogRecord(event_name="test", attributes=LATER.of_record(FIRST, rest))
         ready = CallRecord(record, provider.resource, InstrumentationScope("test"), LogRecordLimits())
         provider.get_logger("test").emit(ready)
         assert rest.asked == 0
@@ -174,17 +174,30 @@ class TestRecord:
         provider.shutdown()
 
 
-def test_an_sdk_that_keeps_attributes_otherwise(rest, monkeypatch):
-    """
-    Where the SDK is not as we know it, everything is told at once.
-    """
-    monkeypatch.setattr(late_attributes, "_KNOWN", False)
-    assert told_later(FIRST, rest) == FIRST | REST
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    span = provider.get_tracer("test").start_span("chat", attributes=FIRST)
-    tell_later(span, rest)
-    span.end()
-    assert rest.asked == 2
-    assert exporter.get_finished_spans()[0].attributes == FIRST | REST
+class TestNow:
+    def test_everything_is_there_at_once(self, rest):
+        """
+        Where a journal will ask anyway, nothing waits.
+        """
+        assert NOW.of_record(FIRST, rest) == FIRST | REST
+        span = TracerProvider().get_tracer("test").start_span("chat", attributes=FIRST)
+        NOW.to_span(span, rest)
+        assert rest.asked == 2
+        assert span.attributes == FIRST | REST
+
+    def test_our_failure_is_nobody_elses(self):
+        """
+        A call that cannot be described is recorded with what is known.
+        """
+        assert NOW.of_record(FIRST, stumble) == FIRST
+
+    @pytest.mark.parametrize("tell", [NOW, LATER], ids=["now", "later"])
+    def test_an_sdk_that_keeps_attributes_otherwise(self, rest, monkeypatch, tell):
+        """
+        Where the SDK is not as we know it, its own way is taken.
+        """
+        monkeypatch.setattr(late_attributes, "_KNOWN", False)
+        span = TracerProvider().get_tracer("test").start_span("chat", attributes=FIRST)
+        tell.to_span(span, rest)
+        assert rest.asked == 1
+        assert span.attributes == FIRST | REST

@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from otel_llm.call import Failure
 from otel_llm.capture.operation import Outcome
 from otel_llm.pricing.cost import Cost
+from otel_llm.telemetry.late_attributes import LATER, NOW
 from otel_llm.telemetry.record import described
 from otel_llm.telemetry.spans import close_span, note_attempt, open_span
 
@@ -335,8 +336,9 @@ LIMITS = {
 
 
 class TestAttributes:
+    @pytest.mark.parametrize("tell", [NOW, LATER], ids=["now", "later"])
     @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-    def test_a_span_holds_what_the_sdk_would_make_it_hold(self, full_call, full_cost, limits):
+    def test_a_span_holds_what_the_sdk_would_make_it_hold(self, full_call, full_cost, limits, tell):
         """
         Attributes that are set without the SDK's cleaning look as if cleaned, and keep to the operator's limits.
         """
@@ -344,7 +346,7 @@ class TestAttributes:
         cleaned = tracing.provider.get_tracer("otel_llm").start_span("by the SDK", attributes=STARTED)
         cleaned.set_attributes(attributes)
         cleaned.end()
-        close_span(tracing.open(), outcome(full_call), lambda: attributes, None)
+        close_span(tracing.open(), outcome(full_call), lambda: attributes, None, tell)
         theirs, ours = tracing.ended
         assert dict(ours.attributes) == dict(theirs.attributes)
         assert ours.dropped_attributes == theirs.dropped_attributes
