@@ -59,6 +59,10 @@ _SEVERITIES: Final = {
 """Number and text, of calls that went well and of those that failed."""
 
 
+_MOST_KEPT_BYTES: Final = 64 * 1024
+"""Of a call whose content is told later; thousands of them may wait in the queue of a batch processor."""
+
+
 class Pipeline:
     """
     The road of one process, from settings as `otel_llm.settings.load` gives them.
@@ -167,7 +171,8 @@ class Pipeline:
         call_span: CallSpan = operation.trace
         bill = Bill(outcome.sum_up, self._terms.price)
         account = Account(bill, outcome.content, self._terms)
-        tell = LATER if self.delivery is None else NOW
+        # A journal asks at once, and large bodies had better not wait.
+        tell = LATER if self.delivery is None and outcome.kept_bytes <= _MOST_KEPT_BYTES else NOW
         record = tell.of_record(call_span.attributes, account.of_record)
         # The record comes first: what may happen to span and metrics must not cost it.
         self._emit(outcome, call_span, record)

@@ -347,8 +347,10 @@ class Observer:
 
     def _outcome(self, operation: Operation, error: BaseException | None) -> Outcome:
         sum_up = partial(operation.call, error, billable=self._billable(operation))
-        content = _content(operation) if self._content else None
-        exchange = operation.exchange
+        content, kept_bytes, exchange = None, 0, operation.exchange
+        if self._content:
+            content = _content(operation)
+            kept_bytes = (operation.request_bytes or 0) + (exchange.response_bytes if exchange is not None else 0)
         if exchange is not None and exchange.succeeded and error is None:
             failed, ended_ns = False, operation.started_ns + exchange.ended_ns - operation.started
         else:
@@ -357,7 +359,7 @@ class Observer:
             failed, ended_ns = call.failure is not None, call.started_ns + call.duration_ns
             sum_up = partial(_same, call)
         operation.http.forget_payload()
-        return Outcome(ended_ns, failed, sum_up, content)
+        return Outcome(ended_ns, failed, sum_up, content, kept_bytes)
 
     def _told(self, operation: Operation, call: Call) -> Call:
         if call.failure is None or self._content:

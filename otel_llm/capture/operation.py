@@ -38,6 +38,8 @@ class Outcome(Struct, frozen=True):
     sum_up: Callable[[], Call]
     content: Callable[[], Content] | None
     """Of a call whose content is captured."""
+    kept_bytes: int
+    """What waits to be read for `content`."""
 
 
 class Operation:

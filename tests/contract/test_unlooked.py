@@ -7,6 +7,7 @@ import gc
 import httpx2
 import pytest
 
+import otel_llm
 from otel_llm.telemetry import metrics
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
@@ -50,3 +51,18 @@ def test_an_error(telemetry, garbage):
     metrics._waiting.clear()
     gc.collect()
     assert {type(each) for each in garbage if type(each).__module__.startswith("otel_llm")} == set()
+
+
+@pytest.mark.parametrize("characters", [100, 100_000])
+def test_large_content_does_not_wait(telemetry, server, characters):
+    """
+    What was said waits to be read as long as it is short; a long prompt is told at once, and its bytes are let go.
+    """
+    otel_llm.configure(content="SPAN_AND_EVENT")
+    body = BODY | {"messages": [{"role": "user", "content": "x" * characters}]}
+    httpx2.post(f"{server.openai_url}/chat/completions", json=body)
+    (record,) = telemetry.logs()
+    assert isinstance(record.attributes, dict) == (characters > 64 * 1024)
+    assert len(str(record.attributes["gen_ai.input.messages"])) > characters
+    (span,) = telemetry.spans("otel_llm")
+    assert len(span.attributes["gen_ai.input.messages"]) > characters

@@ -78,7 +78,7 @@ def outcome(call):
     """
     Say how a call ended.
     """
-    return Outcome(call.started_ns + call.duration_ns, call.failure is not None, lambda: call, None)
+    return Outcome(call.started_ns + call.duration_ns, call.failure is not None, lambda: call, None, 0)
 
 
 @pytest.fixture
