@@ -25,7 +25,8 @@ from otel_llm.capture.endpoint import Endpoints
 from otel_llm.capture.exchange import Exchange
 from otel_llm.capture.labels import Surroundings
 from otel_llm.capture.observer import Observer
-from otel_llm.capture.operation import Operation, Outcome
+from otel_llm.capture.operation import Operation
+from otel_llm.capture.outcome import Outcome
 from otel_llm.delivery import native, process, shared
 from otel_llm.delivery.stats import SinkStats
 from otel_llm.pricing.book import PriceBook

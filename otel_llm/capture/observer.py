@@ -10,22 +10,19 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, Token
 from fnmatch import fnmatchcase
-from functools import partial
 from time import perf_counter_ns
 from typing import ParamSpec, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
-from otel_llm.call import Call, Content, Failure
-from otel_llm.capture.dialect import Request, Response
+from otel_llm.capture.dialect import Request
 from otel_llm.capture.endpoint import Endpoint, Endpoints
 from otel_llm.capture.exchange import End, Exchange, Headers, HttpRequest, lowered
 from otel_llm.capture.harmless import harmless
 from otel_llm.capture.labels import Surroundings
-from otel_llm.capture.operation import Operation, Outcome, key_hash
-from otel_llm.capture.quotation import unquoted
+from otel_llm.capture.operation import Operation, key_hash
+from otel_llm.capture.outcome import Outcome, outcome_of
 from otel_llm.capture.reaper import collecting, reaper
 from otel_llm.diagnostics import report_failure
 
@@ -340,31 +337,11 @@ class Observer:
             return
         operation.error = None  # its traceback leads back to the operation
         try:
-            self.recorder.ended(operation, self._outcome(operation, error))
+            billable = self._billable(operation)
+            self.recorder.ended(operation, outcome_of(operation, error, billable=billable, content=self._content))
         except Exception:
             self.recorder.failed(operation)
             raise
-
-    def _outcome(self, operation: Operation, error: BaseException | None) -> Outcome:
-        sum_up = partial(operation.call, error, billable=self._billable(operation))
-        content, kept_bytes, exchange = None, 0, operation.exchange
-        if self._content:
-            content = _content(operation)
-            kept_bytes = (operation.request_bytes or 0) + (exchange.response_bytes if exchange is not None else 0)
-        if exchange is not None and exchange.succeeded and error is None:
-            failed, ended_ns = False, operation.started_ns + exchange.ended_ns - operation.started
-        else:
-            # Summed up at once, for an exception keeps all that its frames hold.
-            call = self._told(operation, sum_up())
-            failed, ended_ns = call.failure is not None, call.started_ns + call.duration_ns
-            sum_up = partial(_same, call)
-        operation.http.forget_payload()
-        return Outcome(ended_ns, failed, sum_up, content, kept_bytes)
-
-    def _told(self, operation: Operation, call: Call) -> Call:
-        if call.failure is None or self._content:
-            return call
-        return replace(call, failure=_discreet(call.failure, operation))
 
     def _started(self, operation: Operation, endpoint: Endpoint, http: HttpRequest) -> bool:
         request = self._request(endpoint, http)
@@ -413,39 +390,6 @@ class Observer:
 
 
 _UNFINISHED = frozenset({"queued", "in_progress"})
-
-
-def _discreet(failure: Failure, operation: Operation) -> Failure:
-    """
-    Keep the prompt out of a provider's words; where the two cannot be compared, there are no words.
-    """
-    status = operation.exchange.status if operation.exchange is not None else None
-    if status is None or not failure.message:
-        return failure
-    prompt = _prompt(operation.endpoint, operation.http.body)
-    return replace(failure, message=unquoted(failure.message, prompt) if prompt is not None else f"HTTP {status}")
-
-
-@harmless
-def _prompt(endpoint: Endpoint | None, body: bytes | None) -> Content | None:
-    return endpoint.dialect.prompt(body) if endpoint is not None and body else None
-
-
-def _content(operation: Operation) -> Callable[[], Content]:
-    """
-    Give what will tell what was said, without what else the operation knows.
-    """
-    response = operation.exchange.response if operation.exchange is not None else None
-    return partial(_said, operation.endpoint, operation.http.body, response)
-
-
-def _said(endpoint: Endpoint | None, body: bytes | None, response: Response | None) -> Content:
-    prompt = _prompt(endpoint, body) or Content()
-    return prompt if response is None else replace(prompt, output_messages=response.output_messages)
-
-
-def _same(call: Call) -> Call:
-    return call
 
 
 def scope(observer: Callable[[], Observer | None], method: Callable[P, R]) -> Callable[P, R]:

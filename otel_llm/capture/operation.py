@@ -9,14 +9,13 @@ import asyncio
 import functools
 import hashlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter_ns, time_ns
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from otel_llm.call import Call, Content, Failure, Identity, Parameters, Status, Usage, UsageSource
+from otel_llm.call import Call, Failure, Identity, Parameters, Status, Usage, UsageSource
 from otel_llm.capture.dialect import Request, Response
 from otel_llm.capture.endpoint import Endpoint
 from otel_llm.capture.exchange import Exchange, HttpRequest
@@ -25,21 +24,6 @@ from otel_llm.capture.labels import Context
 TOO_MANY_REQUESTS = 429
 _NO_RESPONSE = Response()
 _NO_USAGE = Usage()
-
-
-class Outcome(Struct, frozen=True):
-    """
-    How an operation ended; what the call was, and what was said in it, is put together by who asks first.
-    """
-
-    ended_ns: int
-    """Unix nanoseconds."""
-    failed: bool
-    sum_up: Callable[[], Call]
-    content: Callable[[], Content] | None
-    """Of a call whose content is captured."""
-    kept_bytes: int
-    """What waits to be read for `content`."""
 
 
 class Operation:

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from otel_llm.capture.operation import Outcome
+from otel_llm.capture.outcome import Outcome
 from otel_llm.telemetry.late_attributes import NOW, Manner, Rest
 from otel_llm.telemetry.record import Attributes
 from otel_llm.telemetry.semconv import OPERATION, PROVIDER

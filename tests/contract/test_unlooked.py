@@ -3,12 +3,15 @@ Calls at whose telemetry nobody looks: their queue was full, or their exporter t
 """
 
 import gc
+import types
 
 import httpx2
 import pytest
+from msgspec import Struct
 
 import otel_llm
 from otel_llm.telemetry import metrics
+from otel_llm.testing import Reply
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -66,3 +69,38 @@ def test_large_content_does_not_wait(telemetry, server, characters):
     assert len(str(record.attributes["gen_ai.input.messages"])) > characters
     (span,) = telemetry.spans("otel_llm")
     assert len(span.attributes["gen_ai.input.messages"]) > characters
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.usefixtures("telemetry")
+def test_prompts_do_not_wait_with_the_metrics(server, stream):
+    """
+    A call that waits to be measured holds neither prompt nor answer.
+    """
+    otel_llm.configure(content="SPAN_AND_EVENT")
+    server.default = Reply(text="canary-answer")
+    body = BODY | {"messages": [{"role": "user", "content": "canary-prompt"}], "stream": stream}
+    answer = httpx2.post(f"{server.openai_url}/chat/completions", json=body)
+    assert answer.text
+    assert [text for text in _texts(metrics._waiting[-1][1]) if "canary" in text] == []
+
+
+_ELSEWHERE = type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType
+
+
+def _texts(root):
+    """
+    Give every text that an object leads to.
+    """
+    seen, found, left = set(), [], [root]
+    while left:
+        each = left.pop()
+        if id(each) in seen or isinstance(each, _ELSEWHERE):
+            continue
+        seen.add(id(each))
+        if isinstance(each, str | bytes):
+            found.append(str(each))
+        left += gc.get_referents(each)
+        if isinstance(each, Struct):  # those that the collector is spared refer to nothing
+            left += [getattr(each, field) for field in each.__struct_fields__]
+    return found

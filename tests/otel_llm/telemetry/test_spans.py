@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_llm.call import Failure
-from otel_llm.capture.operation import Outcome
+from otel_llm.capture.outcome import Outcome
 from otel_llm.pricing.cost import Cost
 from otel_llm.telemetry.late_attributes import LATER, NOW
 from otel_llm.telemetry.record import described
